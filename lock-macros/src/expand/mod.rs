@@ -1,0 +1,106 @@
+//! Makes the code of an annotated function. Whatever could be wrong has been reported before.
+//!
+//! Input:
+//!
+//! ```text
+//! #[locked("task:{task_id}")]
+//! async fn f(task_id: u64) -> R { body }
+//! ```
+//!
+//! Output, with `P` for the runtime's private module:
+//!
+//! ```text
+//! async fn f(task_id: u64) -> R {
+//!     let __section = if P::passes_through() {
+//!         P::Section::none()
+//!     } else {
+//!         // the site: a static, see `site`
+//!         let __entry = P::Entry::new(&__LOCK_SITE).name(|__name| { … });
+//!         match __entry.enter().await {
+//!             Ok(__section) => __section,
+//!             Err(__error) => return <R as P::LockedOutput>::from_lock_error(__error),
+//!         }
+//!     };
+//!     <R as P::LockedOutput>::settle(P::run(__section, async move { { body } }).await)
+//! }
+//! ```
+//!
+//! The body is a block of its own, so that `return` and `?` in it pass through `settle`. A sync
+//! body is a closure instead.
+//!
+//! Our own variables have mixed-site hygiene: the body and the user's expressions cannot see
+//! them. Every path starts at the private module, so that nothing that is called `Ok`, `core` or
+//! `Result` where the function stands can get in the way.
+
+mod auth;
+mod entry;
+mod name;
+mod section;
+mod site;
+
+use proc_macro2::{Group, Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::Expr;
+
+use crate::check::Checked;
+use crate::function::{Function, Shape};
+use crate::options::Options;
+use crate::paths::Private;
+pub(crate) use auth::auth;
+pub(crate) use name::lock_name;
+
+/// What every piece of the code needs to know.
+struct Context<'a> {
+    private: Private,
+    function: &'a Ident,
+    options: &'a Options,
+    checked: &'a Checked,
+}
+
+impl Context<'_> {
+    /// An expression of the user's.
+    fn expression(&self, expression: &Expr) -> TokenStream {
+        in_body(&self.checked.shape, expression)
+    }
+}
+
+/// An expression of the user's as it has to read in front of the body, where `self` may have
+/// another name.
+fn in_body(shape: &Shape, expression: &Expr) -> TokenStream {
+    match &shape.receiver {
+        Some(receiver) if receiver != "self" => rename_self(expression.to_token_stream(), receiver),
+        _ => expression.to_token_stream(),
+    }
+}
+
+fn rename_self(tokens: TokenStream, receiver: &Ident) -> TokenStream {
+    let renamed = tokens.into_iter().map(|token| match token {
+        TokenTree::Ident(word) if word == "self" => TokenTree::Ident(receiver.clone()),
+        TokenTree::Group(group) => {
+            let mut inner = Group::new(group.delimiter(), rename_self(group.stream(), receiver));
+            inner.set_span(group.span());
+            TokenTree::Group(inner)
+        }
+        other => other,
+    });
+    renamed.collect()
+}
+
+/// The function with its body under its locks.
+pub(crate) fn locked(mut function: Function, options: &Options, checked: &Checked) -> TokenStream {
+    let auth = options.auth.as_ref();
+    let runtime = options.runtime.as_ref().map(|given| &given.value);
+    let runtime = runtime.or(auth.and_then(|auth| auth.value.runtime.as_ref()));
+    let name = function.signature.ident.clone();
+    let context = Context {
+        private: Private::new(runtime),
+        function: &name,
+        options,
+        checked,
+    };
+    let body = checked.shape.rebuild(section::locked(&context));
+    if !checked.shape.rebound.is_empty() {
+        function.drop_rebound_mut();
+    }
+    function.with_body(&body)
+}

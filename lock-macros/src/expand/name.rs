@@ -1,0 +1,92 @@
+//! The code that writes lock names, and `lock_name!`.
+
+use proc_macro2::{Literal, Span, TokenStream};
+use quote::quote_spanned;
+use syn::{Expr, Ident, Path};
+
+use super::{Context, site};
+use crate::check::{Name, Part};
+use crate::options::Named;
+use crate::paths::Private;
+
+/// The `.name(…)` calls of an entry, one for each name, and what has to stand around the entry.
+///
+/// Named arguments are evaluated once, before any name. With one name that is inside the call,
+/// which passthrough never makes; several names have to share them.
+pub(super) fn entry(context: &Context<'_>, start: &TokenStream) -> TokenStream {
+    let p = &context.private;
+    let named: Vec<_> = context
+        .options
+        .named
+        .iter()
+        .map(|named| (&named.name, context.expression(&named.value)))
+        .collect();
+    let mut writers = context.checked.names.iter().map(|name| match name {
+        Name::OwnPath => {
+            let path = site::own_path(context);
+            quote_spanned!(Span::mixed_site()=> __name.literal(#path);)
+        }
+        Name::Template(_, parts) => write(p, parts),
+    });
+    if let [_] = &*context.checked.names {
+        let writer = bound(&named, &writers.next().unwrap_or_default());
+        return quote_spanned!(Span::mixed_site()=> #start.name(|__name| { #writer }));
+    }
+    let entry = quote_spanned!(Span::mixed_site()=> #start #(.name(|__name| { #writers }))*);
+    bound(&named, &entry)
+}
+
+/// The expression with the named arguments in scope.
+///
+/// A `match` and not `let`s: what an argument borrows from a temporary has to live as long.
+fn bound(named: &[(&Ident, TokenStream)], expression: &TokenStream) -> TokenStream {
+    if named.is_empty() {
+        return expression.clone();
+    }
+    let names = named.iter().map(|(name, _)| name);
+    let values = named.iter().map(|(_, value)| value);
+    quote_spanned! {Span::mixed_site()=>
+        match (#(&(#values),)*) { (#(#names,)*) => { #expression } }
+    }
+}
+
+/// The statements that write one name.
+fn write(p: &Private, parts: &[Part]) -> TokenStream {
+    let span = Span::mixed_site();
+    let mut statements = TokenStream::new();
+    for part in parts {
+        statements.extend(match part {
+            Part::Text(text) => quote_spanned!(span=> __name.literal(#text);),
+            Part::Value {
+                format,
+                expression,
+                width,
+            } => {
+                let mut format = Literal::string(format);
+                format.set_span(span);
+                let width = width
+                    .as_ref()
+                    .map(|(name, value)| quote_spanned!(span=> , #name = #value));
+                quote_spanned! {span=>
+                    __name.value(#p::core::format_args!(#format, #expression #width));
+                }
+            }
+        });
+    }
+    statements
+}
+
+/// The code of `lock_name!`.
+pub(crate) fn lock_name(runtime: Option<&Path>, named: &[Named], parts: &[Part]) -> TokenStream {
+    let p = Private::new(runtime);
+    let named: Vec<_> = named
+        .iter()
+        .map(|named| (&named.name, expression(&named.value)))
+        .collect();
+    let writer = bound(&named, &write(&p, parts));
+    quote_spanned!(Span::mixed_site()=> #p::name(|__name| { #writer }))
+}
+
+fn expression(expression: &Expr) -> TokenStream {
+    quote::ToTokens::to_token_stream(expression)
+}

@@ -1,0 +1,71 @@
+//! The whole of a locked body: enter, run, settle.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote_spanned;
+
+use super::{Context, entry};
+use crate::function::Shape;
+
+/// What goes into the braces around the user's own body.
+pub(super) fn locked(context: &Context<'_>) -> TokenStream {
+    let p = &context.private;
+    let span = Span::mixed_site();
+    let shape = &context.checked.shape;
+    let output = &shape.output.ty;
+    let enter = entry::statement(context);
+    let guard = context.options.guard.as_ref().map(|guard| &guard.value);
+    let held = guard.map(|_| quote_spanned!(span=> let __held = __section.held();));
+    let guard = guard.map(|guard| quote_spanned!(span=> let #guard: &#p::Held = &__held;));
+    let (outside, ended) = if shape.blocking {
+        let body = &shape.body;
+        // `?` and `return` leave the closure and not the function.
+        let ended = quote_spanned!(span=> #p::run_blocking(__section, move || -> #output #body));
+        (guard, ended)
+    } else {
+        let rebound = shape.rebound.iter().map(|rebound| {
+            let (mutability, name) = (&rebound.mutability, &rebound.name);
+            quote_spanned!(span=> let #mutability #name = #name;)
+        });
+        let body = typed(shape);
+        // `move`: otherwise a parameter that is `Send` but not `Sync` would be borrowed, and the
+        // future would not be `Send`.
+        let ended = quote_spanned! {span=>
+            #p::run(__section, async move { #guard #(#rebound)* #body }).await
+        };
+        (None, ended)
+    };
+    let settled = match &context.options.on_error {
+        None => quote_spanned!(span=> <#output as #p::LockedOutput>::settle(#ended)),
+        Some(function) => {
+            let function = context.expression(&function.value);
+            quote_spanned!(span=> #ended.settle_with(#function))
+        }
+    };
+    quote_spanned!(span=> #enter #held #outside #settled)
+}
+
+/// The body of an `async` block with its result's type, which the block has no place to write.
+///
+/// A `return` that is never reached tells the compiler, so that the body is checked against the
+/// type as a function's body is, coercions and error messages included; therefore every token of
+/// it stands where the return type stands. The body is the arm of a `match`, because as a block at
+/// the end of another one it would be reported for braces that the user cannot leave out.
+fn typed(shape: &Shape) -> TokenStream {
+    let span = shape.output.span.resolved_at(Span::mixed_site());
+    let (output, body) = (&shape.output.ty, &shape.body);
+    let edge = quote_spanned! {span=>
+        #[allow(
+            unreachable_code,
+            clippy::diverging_sub_expression,
+            clippy::empty_loop,
+            clippy::let_unit_value,
+            clippy::let_with_type_underscore,
+            clippy::needless_return
+        )]
+        if false {
+            let __output: #output = loop {};
+            return __output;
+        }
+    };
+    quote_spanned!(Span::mixed_site()=> #edge match () { () => #body })
+}

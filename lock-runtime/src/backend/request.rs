@@ -1,0 +1,271 @@
+//! What a backend is asked, and what it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::caller::CallerId;
+use crate::clock::Moment;
+use crate::fencing::FencingToken;
+use crate::info::InTheWay;
+use crate::lease::Lease;
+use crate::name::LockName;
+use crate::options::{AuthPolicy, Mode, Wait};
+use crate::owner::Owner;
+
+/// A request for a section.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) patience: Patience,
+    pub(crate) auth: Option<AuthPolicy>,
+}
+
+/// How long a request queues: kept as it was said, so that only who needs the time reads a clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Patience {
+    Wait(Wait),
+    Until(Moment),
+}
+
+impl Patience {
+    /// Until when a request of this moment queues; `None` when it does not.
+    #[inline]
+    pub(crate) fn deadline(self, now: Moment) -> Option<Moment> {
+        match self {
+            Self::Wait(Wait::NONE) => None,
+            Self::Wait(Wait::For(wait)) => Some(now + wait),
+            Self::Wait(Wait::Forever) => Some(Moment::NEVER),
+            Self::Until(deadline) => Some(deadline),
+        }
+    }
+}
+
+impl Request {
+    /// The lock.
+    #[must_use]
+    pub fn name(&self) -> &LockName {
+        self.lease.name()
+    }
+
+    /// The owner to grant it to.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.lease.owner()
+    }
+
+    /// Who may be in at the same time. Anything but exclusive needs a capability.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.lease.mode()
+    }
+
+    /// How long the grant lasts unless it is renewed.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.lease.ttl()
+    }
+
+    /// Until when a request that was made at this moment of the manager's clock queues; `None`
+    /// when it does not.
+    #[must_use]
+    pub fn wait_until(&self, now: Moment) -> Option<Moment> {
+        self.patience.deadline(now)
+    }
+
+    /// Which callers may enter; `None` for a request without regard to callers, which may enter
+    /// only while the lock is assigned to nobody.
+    #[must_use]
+    pub fn auth(&self) -> Option<AuthPolicy> {
+        self.auth
+    }
+
+    /// Who calls, where somebody is known to.
+    #[must_use]
+    pub fn caller(&self) -> Option<&CallerId> {
+        self.lease.terms().caller.as_ref()
+    }
+
+    /// The acquisition itself, for a backend that reports losses to it.
+    #[must_use]
+    pub fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+}
+
+/// The answer to a request for a section.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Answer {
+    /// The name is busy.
+    Busy(Busy),
+    /// The name is in use with this other number of permits.
+    Conflict {
+        /// The number that it is in use with.
+        in_use: u32,
+    },
+    /// The owner has it.
+    Granted(Grant),
+    /// The lock belongs to another caller, or to nobody where somebody is needed.
+    NotYourTurn {
+        /// The caller that it belongs to.
+        holder: Option<CallerId>,
+    },
+}
+
+/// A grant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Grant {
+    /// The fencing token, for an exclusive grant of a backend that has tokens.
+    pub token: Option<FencingToken>,
+    /// The last moment at which the backend had surely seen the waiter, for a grant that came out
+    /// of a queue: the lease is counted from there. `None` counts from the sending of the request.
+    pub counted_from: Option<Moment>,
+}
+
+impl Grant {
+    /// A grant that was given at once.
+    #[must_use]
+    pub fn new(token: Option<FencingToken>) -> Self {
+        Self {
+            token,
+            counted_from: None,
+        }
+    }
+
+    /// A grant that came out of a queue: the lease is counted from this moment.
+    #[must_use]
+    pub fn counted_from(mut self, moment: Moment) -> Self {
+        self.counted_from = Some(moment);
+        self
+    }
+}
+
+/// A name that is busy.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Busy {
+    /// Who is in the way, where the backend knows.
+    pub in_the_way: Option<InTheWay>,
+    /// How many came first.
+    pub ahead: usize,
+    /// When asking again may help at the latest: the holder's lease ends then.
+    pub look_again: Option<Duration>,
+}
+
+impl Busy {
+    /// A name that is busy, and nothing more is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with who is in the way.
+    #[must_use]
+    pub fn because_of(mut self, in_the_way: InTheWay) -> Self {
+        self.in_the_way = Some(in_the_way);
+        self
+    }
+
+    /// The same with how many came first.
+    #[must_use]
+    pub fn ahead(mut self, ahead: usize) -> Self {
+        self.ahead = ahead;
+        self
+    }
+
+    /// The same with the time after which the holder's lease ends.
+    #[must_use]
+    pub fn look_again(mut self, after: Duration) -> Self {
+        self.look_again = Some(after);
+        self
+    }
+}
+
+/// How a section ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Release {
+    /// It was never entered: the request is taken back, whether it waits or was granted.
+    Abandoned,
+    /// Its body has run, so that the name rests where `at_least` says so.
+    Finished,
+}
+
+/// A change of the caller that a lock is assigned to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// Assigns it; refused when somebody else holds it.
+    Assign {
+        /// The lock.
+        name: LockName,
+        /// The new holder.
+        to: CallerId,
+        /// After which time it ends by itself; `None` for never.
+        ttl: Option<Duration>,
+        /// On whose word.
+        giver: OnWhoseWord,
+        /// The section of this lock that the change is made from: refused once it is lost.
+        within: Option<Owner>,
+    },
+    /// Moves it from one caller to another, in one step.
+    Transfer {
+        /// The lock.
+        name: LockName,
+        /// The new holder.
+        to: CallerId,
+        /// On whose word.
+        giver: OnWhoseWord,
+        /// The section of this lock that the change is made from: refused once it is lost.
+        within: Option<Owner>,
+    },
+    /// Takes it back.
+    Unassign {
+        /// The lock.
+        name: LockName,
+        /// On whose word.
+        giver: OnWhoseWord,
+        /// The section of this lock that the change is made from: refused once it is lost.
+        within: Option<Owner>,
+    },
+}
+
+impl Change {
+    /// The lock that changes.
+    #[must_use]
+    pub fn name(&self) -> &LockName {
+        match self {
+            Self::Assign { name, .. }
+            | Self::Transfer { name, .. }
+            | Self::Unassign { name, .. } => name,
+        }
+    }
+}
+
+/// On whose word a lock changes hands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum OnWhoseWord {
+    /// A caller: refused when somebody else holds the lock; fine when nobody does.
+    Caller(CallerId),
+    /// A caller who must hold the lock.
+    Holder(CallerId),
+    /// An operator: never refused.
+    Operator,
+}
+
+/// The answer to a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ChangeAnswer {
+    /// It is done.
+    Done,
+    /// The lock belongs to another caller.
+    NotYourTurn {
+        /// The caller that it belongs to.
+        holder: Option<CallerId>,
+    },
+    /// The section that the change was made from is lost.
+    SectionLost,
+}

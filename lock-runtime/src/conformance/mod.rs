@@ -1,0 +1,1 @@
+//! The public suite that checks a backend against every promise.

@@ -1,0 +1,70 @@
+use super::*;
+use crate::info::SectionInfo;
+use crate::options::Mode;
+use crate::owner::OwnerInfo;
+
+fn owner() -> OwnerInfo {
+    serde_json::from_value(serde_json::json!({
+        "id": 7, "application": "kanban", "host": "web-3", "pid": 812,
+        "function": "Board::move_task", "file": "src/board.rs", "line": 41,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn busy_says_who_is_in_the_way() {
+    let name = LockName::new("task:42").unwrap();
+    let section = SectionInfo::new(owner(), Mode::Exclusive, None, Duration::from_millis(3_240));
+    let error = LockError::busy(
+        &name,
+        Duration::from_secs(5),
+        Some(InTheWay::Section(Box::new(section))),
+        2,
+    );
+    assert_eq!(
+        error.to_string(),
+        "Could not acquire lock: task:42 (waited 5 s; held for 3.2 s by kanban@web-3 pid 812 in \
+         Board::move_task src/board.rs:41; 2 ahead)"
+    );
+    assert!(error.is_busy() && error.is_transient() && !error.may_be_held());
+}
+
+#[test]
+fn the_first_words_are_the_documented_ones() {
+    let name = LockName::new("turn").unwrap();
+    let text = |error: LockError| error.to_string();
+    assert!(
+        text(LockError::busy(&name, Duration::ZERO, None, 0))
+            .starts_with("Could not acquire lock: turn")
+    );
+    assert!(
+        text(LockError::not_your_turn(
+            &name,
+            Some("bob".into()),
+            Some("alice".into())
+        ))
+        .starts_with("Not your turn")
+    );
+    assert!(text(LockError::unauthenticated()).starts_with("Unauthenticated"));
+    assert!(
+        text(LockError::lost(&name, crate::error::make::Lost::Expired))
+            .starts_with("Lock lost: turn")
+    );
+}
+
+#[test]
+fn an_error_is_one_pointer_wide() {
+    assert_eq!(size_of::<LockError>(), size_of::<usize>());
+    assert_eq!(size_of::<Result<(), LockError>>(), size_of::<usize>());
+}
+
+#[test]
+fn a_name_in_an_error_cannot_steer_a_terminal() {
+    let error: LockError = LockName::new("\x1b[2Jx\n").unwrap_err().into();
+    assert!(
+        error
+            .to_string()
+            .chars()
+            .all(|character| !character.is_control())
+    );
+}

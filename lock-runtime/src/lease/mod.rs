@@ -1,0 +1,368 @@
+//! The lease: what one acquisition is, and what became of it.
+
+mod pool;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+
+use crate::caller::CallerId;
+use crate::clock::Moment;
+use crate::error::Lost;
+use crate::fencing::FencingToken;
+use crate::name::LockName;
+use crate::options::Mode;
+use crate::owner::{Owner, OwnerInfo, Process};
+use crate::site::Origin;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, lock};
+
+pub(crate) use pool::{give_back, take};
+
+/// One acquisition of one name, shared by everybody who has to do with it: the section, its
+/// handles, the renewal, and the backend.
+///
+/// A backend reads what is asked for, and may say that the section was lost
+/// ([`Lease::report_lost`]). Everything else is the runtime's.
+pub struct Lease {
+    terms: Terms,
+    state: AtomicU8,
+    /// The fencing token; zero for none.
+    token: AtomicU64,
+    /// When the section is lost unless it is renewed before.
+    deadline: AtomicU64,
+    /// The length of the lease in nanoseconds; `extend` changes it.
+    ttl: AtomicU64,
+    /// Whether the runtime renews it; no longer once it is given away.
+    renewed: AtomicBool,
+    /// How many entries run under it: the first, and those from inside it.
+    entries: AtomicUsize,
+    body_began: AtomicBool,
+    /// Set when the body is woken only to see whether it is still polled; its next poll clears
+    /// it. Zero for not set.
+    probed_at: AtomicU64,
+    body: Mutex<Option<Waker>>,
+    lost: Notify,
+    reentries: OnceLock<Arc<Semaphore>>,
+    #[cfg(feature = "metrics")]
+    granted_at: OnceLock<std::time::Instant>,
+    /// Its place with those who watch over it; `usize::MAX` for none.
+    watched_at: AtomicUsize,
+    /// Held while a renewal is under way, so that a release never overtakes it.
+    renewal: Semaphore,
+}
+
+/// What an acquisition asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) name: LockName,
+    pub(crate) owner: Owner,
+    pub(crate) process: Arc<Process>,
+    pub(crate) origin: Origin,
+    pub(crate) manager: u64,
+    pub(crate) mode: Mode,
+    pub(crate) ttl: Duration,
+    pub(crate) max_hold: Option<Duration>,
+    pub(crate) at_least: Duration,
+    pub(crate) renewed: bool,
+    pub(crate) reentrant: bool,
+    pub(crate) caller: Option<CallerId>,
+    pub(crate) span: tracing::Span,
+}
+
+const ASKED: u8 = 0;
+const HELD: u8 = 1;
+const ENDED: u8 = 2;
+/// This and above: lost, for the cause that the number says.
+const LOST: u8 = 3;
+
+const CAUSES: [Lost; 6] = [
+    Lost::Expired,
+    Lost::ForcedOut,
+    Lost::HeldTooLong,
+    Lost::Idle,
+    Lost::Adopted,
+    Lost::ShutDown,
+];
+
+impl Lease {
+    fn new(terms: Terms) -> Self {
+        let ttl = u64::try_from(terms.ttl.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            ttl: AtomicU64::new(ttl),
+            renewed: AtomicBool::new(terms.renewed),
+            #[cfg(feature = "metrics")]
+            granted_at: OnceLock::new(),
+            terms,
+            state: AtomicU8::new(ASKED),
+            token: AtomicU64::new(0),
+            deadline: AtomicU64::new(Moment::NEVER.as_nanos()),
+            entries: AtomicUsize::new(1),
+            body_began: AtomicBool::new(false),
+            probed_at: AtomicU64::new(0),
+            body: Mutex::new(None),
+            lost: Notify::const_new(),
+            reentries: OnceLock::new(),
+            watched_at: AtomicUsize::new(usize::MAX),
+            renewal: Semaphore::const_new(1),
+        }
+    }
+
+    /// The lock.
+    #[must_use]
+    pub fn name(&self) -> &LockName {
+        &self.terms.name
+    }
+
+    /// The owner that the backend grants to, and checks.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.terms.owner
+    }
+
+    /// Who the owner is, for people to read.
+    #[must_use]
+    pub fn describe(&self) -> OwnerInfo {
+        self.terms
+            .process
+            .describe(self.terms.owner.id(), self.terms.origin)
+    }
+
+    /// The mode that is asked for.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.terms.mode
+    }
+
+    /// The length of the lease.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        Duration::from_nanos(self.ttl.load(Ordering::Relaxed))
+    }
+
+    /// For how long after the grant the name has to stay busy once the body has begun.
+    #[must_use]
+    pub fn at_least(&self) -> Duration {
+        self.terms.at_least
+    }
+
+    /// Whether the runtime renews it, so that it ends only with its owner.
+    #[must_use]
+    pub fn is_renewed(&self) -> bool {
+        self.renewed.load(Ordering::Relaxed)
+    }
+
+    /// The fencing token of the grant, where the mode carries one.
+    #[must_use]
+    pub fn token(&self) -> Option<FencingToken> {
+        FencingToken::new(self.token.load(Ordering::Relaxed))
+    }
+
+    /// Says that the section is lost: the backend has given it to another, or may do so.
+    ///
+    /// An async body is dropped before it is polled again. Saying it again, or of a section that
+    /// has ended, does nothing.
+    pub fn report_lost(&self, cause: Lost) {
+        if let Some(waker) = self.lose(cause) {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn set_ttl(&self, ttl: Duration) {
+        let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
+        self.ttl.store(nanos, Ordering::Relaxed);
+    }
+
+    /// From now on it ends by itself: whoever takes it over renews it.
+    pub(crate) fn stop_renewal(&self) {
+        self.renewed.store(false, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn stamp_grant(&self) {
+        self.granted_at.get_or_init(std::time::Instant::now);
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn granted_at(&self) -> Option<std::time::Instant> {
+        self.granted_at.get().copied()
+    }
+
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The backend has granted it. It may have been lost since; then it stays lost.
+    pub(crate) fn grant(&self, token: Option<FencingToken>, deadline: Moment) {
+        self.token
+            .store(token.map_or(0, FencingToken::get), Ordering::Relaxed);
+        self.deadline.store(deadline.as_nanos(), Ordering::Relaxed);
+        let _already_lost =
+            self.state
+                .compare_exchange(ASKED, HELD, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// The backend has renewed it.
+    pub(crate) fn prolong(&self, deadline: Moment) {
+        self.deadline.store(deadline.as_nanos(), Ordering::Release);
+    }
+
+    pub(crate) fn deadline(&self) -> Moment {
+        Moment::from_nanos(self.deadline.load(Ordering::Acquire))
+    }
+
+    /// Marks it as lost, and returns the body's waker, to be woken when no lock is held.
+    #[must_use]
+    pub(crate) fn lose(&self, cause: Lost) -> Option<Waker> {
+        let number = CAUSES.iter().position(|known| *known == cause).unwrap_or(0);
+        let lost = LOST + u8::try_from(number).unwrap_or(0);
+        // A backend may take a section away before the runtime has even seen the grant.
+        self.state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+                matches!(state, ASKED | HELD).then_some(lost)
+            })
+            .ok()?;
+        self.lost.notify_waiters();
+        lock(&self.body).take()
+    }
+
+    /// Marks it as ended by its owner. Says whether it was held until now.
+    pub(crate) fn end(&self) -> bool {
+        self.state
+            .compare_exchange(HELD, ENDED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Whether it was granted and has not ended, as far as this process was told.
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.load(Ordering::Acquire) == HELD
+    }
+
+    /// Why it was lost, if it was.
+    pub(crate) fn loss(&self) -> Option<Lost> {
+        let state = self.state.load(Ordering::Acquire);
+        state
+            .checked_sub(LOST)
+            .map(|number| CAUSES[usize::from(number)])
+    }
+
+    /// Whether its time may run out by itself.
+    #[inline]
+    pub(crate) fn can_run_out(&self) -> bool {
+        self.deadline() != Moment::NEVER
+    }
+
+    /// Why it is lost by now, if it is: a deadline that has passed counts, told or not.
+    pub(crate) fn check(&self, now: impl FnOnce() -> Moment) -> Option<Lost> {
+        if self.can_run_out() && self.is_running() && now() >= self.deadline() {
+            self.report_lost(Lost::Expired);
+        }
+        self.loss()
+    }
+
+    /// Completes when it is lost; never, if it ends otherwise.
+    pub(crate) async fn wait_lost(&self) -> Lost {
+        loop {
+            let notified = self.lost.notified();
+            if let Some(cause) = self.loss() {
+                return cause;
+            }
+            notified.await;
+        }
+    }
+
+    /// One more entry from inside. `false` when the last one has left already.
+    pub(crate) fn enter_again(&self) -> bool {
+        self.entries
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |entries| {
+                (entries > 0).then(|| entries + 1)
+            })
+            .is_ok()
+    }
+
+    /// An entry has left. Says whether it was the last.
+    pub(crate) fn leave(&self) -> bool {
+        self.entries.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    pub(crate) fn begin_body(&self) {
+        self.body_began.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_body_begun(&self) -> bool {
+        self.body_began.load(Ordering::Relaxed)
+    }
+
+    /// The gate through which entries from inside go, one at a time.
+    pub(crate) fn reentries(&self) -> &Arc<Semaphore> {
+        self.reentries.get_or_init(|| Arc::new(Semaphore::new(1)))
+    }
+
+    /// Its place with those who watch over it.
+    pub(crate) fn watched_at(&self) -> Option<usize> {
+        let place = self.watched_at.load(Ordering::Acquire);
+        (place != usize::MAX).then_some(place)
+    }
+
+    pub(crate) fn set_watched_at(&self, place: usize) {
+        self.watched_at.store(place, Ordering::Release);
+    }
+
+    pub(crate) fn renewal_gate(&self) -> &Semaphore {
+        &self.renewal
+    }
+
+    /// The body is being polled.
+    #[inline]
+    pub(crate) fn body_polled(&self) {
+        if self.probed_at.load(Ordering::Relaxed) != 0 {
+            self.probed_at.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The body is pending; this wakes it. Says whether it is the first time.
+    pub(crate) fn body_waits(&self, waker: &Waker) -> bool {
+        let mut body = lock(&self.body);
+        match &*body {
+            Some(known) if known.will_wake(waker) => false,
+            Some(_) => {
+                *body = Some(waker.clone());
+                false
+            }
+            None => {
+                *body = Some(waker.clone());
+                true
+            }
+        }
+    }
+
+    /// Wakes the body to see whether it is still polled. Returns since when it has not been.
+    pub(crate) fn probe_body(&self, now: Moment) -> Option<Moment> {
+        let waker = lock(&self.body).clone()?;
+        let since = match self.probed_at.load(Ordering::Relaxed) {
+            0 => {
+                self.probed_at
+                    .store(now.as_nanos().max(1), Ordering::Relaxed);
+                now
+            }
+            since => Moment::from_nanos(since),
+        };
+        waker.wake();
+        Some(since)
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("name", &self.terms.name)
+            .field("owner", &self.terms.owner)
+            .field("mode", &self.terms.mode)
+            .field("token", &self.token())
+            .field("lost", &self.loss())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,249 @@
+//! One acquisition of one name, from the request to the lease in hand.
+
+mod remote;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::call::{First, first};
+use super::{Hold, ManagerRef};
+use crate::backend::{Answer, Grant, Patience, Reply, Request};
+use crate::caller::CallerId;
+use crate::clock::Moment;
+use crate::error::{BackendError, LockError};
+use crate::lease::{self, Terms};
+use crate::name::LockName;
+use crate::observe;
+use crate::options::{AuthPolicy, Mode, Wait};
+use crate::owner::Owner;
+use crate::site::Origin;
+
+/// What is wished for, in all names of a section alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) origin: Origin,
+    pub(crate) mode: Mode,
+    pub(crate) wait: Wait,
+    pub(crate) ttl: Duration,
+    pub(crate) max_hold: Option<Duration>,
+    pub(crate) at_least: Duration,
+    pub(crate) renewed: bool,
+    pub(crate) reentrant: bool,
+    pub(crate) auth: Option<AuthPolicy>,
+    pub(crate) caller: Option<CallerId>,
+}
+
+/// An acquisition: decided already, or under way. Dropping it takes the request back.
+pub(crate) enum Acquiring {
+    Decided(Option<Result<Hold, LockError>>),
+    UnderWay(Pin<Box<dyn Future<Output = Result<Hold, LockError>> + Send>>),
+}
+
+impl Acquiring {
+    fn decided(result: Result<Hold, LockError>) -> Self {
+        Self::Decided(Some(result))
+    }
+
+    /// The result, if it is there; the rest of the way otherwise.
+    pub(crate) fn ready(self) -> Result<Result<Hold, LockError>, Self> {
+        match self {
+            Self::Decided(Some(result)) => Ok(result),
+            other => Err(other),
+        }
+    }
+}
+
+impl Future for Acquiring {
+    type Output = Result<Hold, LockError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            // As with every future, polling it after its end is a fault of the caller.
+            Self::Decided(result) => Poll::Ready(result.take().expect("polled after completion")),
+            Self::UnderWay(future) => Poll::Ready(ready!(future.as_mut().poll(cx))),
+        }
+    }
+}
+
+impl fmt::Debug for Acquiring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Decided(_) => "Acquiring::Decided",
+            Self::UnderWay(_) => "Acquiring::UnderWay",
+        })
+    }
+}
+
+impl ManagerRef {
+    /// Asks for a name. An embedded backend that can grant at once has done so on return.
+    pub(crate) fn acquire(&self, name: LockName, wish: &Wish, patience: Patience) -> Acquiring {
+        if let Err(error) = self.check_open() {
+            return Acquiring::decided(Err(error.about(&name)));
+        }
+        let request = self.request(name, wish, patience);
+        if self.capabilities.embedded {
+            self.acquire_embedded(request)
+        } else {
+            remote::acquire(self.clone(), request)
+        }
+    }
+
+    pub(crate) fn request(&self, name: LockName, wish: &Wish, patience: Patience) -> Request {
+        let span = observe::hold_span(&name, wish.origin);
+        Request {
+            lease: lease::take(Terms {
+                name,
+                owner: Owner::random(),
+                process: Arc::clone(&self.process),
+                origin: wish.origin,
+                manager: self.id,
+                mode: wish.mode,
+                ttl: wish.ttl,
+                max_hold: wish.max_hold,
+                at_least: wish.at_least,
+                renewed: wish.renewed,
+                reentrant: wish.reentrant,
+                caller: wish.caller.clone(),
+                span,
+            }),
+            patience,
+            auth: wish.auth,
+        }
+    }
+
+    fn acquire_embedded(&self, request: Request) -> Acquiring {
+        // Only a lease that is not renewed has an end here, and needs the time.
+        let sent = if request.lease.is_renewed() {
+            Moment::NEVER
+        } else {
+            self.clock.now()
+        };
+        match self.backend.acquire(&request).ready() {
+            Ok(answer) => Acquiring::decided(self.take_up(request, sent, None, answer)),
+            Err(reply) => {
+                let manager = self.clone();
+                Acquiring::UnderWay(Box::pin(manager.wait_embedded(request, sent, reply)))
+            }
+        }
+    }
+
+    async fn wait_embedded(
+        self,
+        request: Request,
+        sent: Moment,
+        reply: Reply<Result<Answer, BackendError>>,
+    ) -> Result<Hold, LockError> {
+        let started = self.clock.now();
+        let _waiting = observe::waiting(&request.lease);
+        // Registered before the look, so that a shutdown in between is not missed.
+        let closing = self.closing.notified();
+        self.check_open()
+            .map_err(|error| error.about(request.name()))?;
+        match first(reply, closing).await {
+            First::Left(answer) => self.take_up(request, sent, Some(started), answer),
+            First::Right(()) => Err(LockError::closed().about(request.name())),
+        }
+    }
+
+    /// Makes a hold of a grant, and an error of everything else.
+    fn take_up(
+        &self,
+        request: Request,
+        sent: Moment,
+        started: Option<Moment>,
+        answer: Result<Answer, BackendError>,
+    ) -> Result<Hold, LockError> {
+        match answer.map_err(|error| LockError::unavailable(error).about(request.name()))? {
+            Answer::Granted(grant) => {
+                let deadline = self.deadline(&request, sent, grant);
+                request.lease.grant(grant.token, deadline);
+                Ok(Hold::new(self.clone(), request.lease))
+            }
+            answer => Err(self.refusal(&request, started, answer)),
+        }
+    }
+
+    /// When a granted section is lost unless it is renewed.
+    fn deadline(&self, request: &Request, sent: Moment, grant: Grant) -> Moment {
+        let lease = &request.lease;
+        if self.capabilities.embedded && lease.is_renewed() {
+            return Moment::NEVER;
+        }
+        self.end_of_lease(grant.counted_from.unwrap_or(sent), lease.ttl())
+    }
+
+    /// When a lease ends for its owner: counted from before the backend began it.
+    pub(crate) fn end_of_lease(&self, counted_from: Moment, ttl: Duration) -> Moment {
+        if self.capabilities.embedded {
+            // The same clock on both sides: nothing drifts.
+            counted_from + ttl
+        } else {
+            // A little early, because two clocks may run at different speeds.
+            let drift = ttl / 100 + Duration::from_millis(2);
+            (counted_from + ttl).saturating_sub(drift)
+        }
+    }
+
+    /// What the caller is told of an answer that is no grant.
+    fn refusal(&self, request: &Request, started: Option<Moment>, answer: Answer) -> LockError {
+        let name = request.name();
+        let error = match answer {
+            Answer::Busy(busy) => {
+                let waited = started.map_or(Duration::ZERO, |started| self.clock.now() - started);
+                LockError::busy(name, waited, busy.in_the_way, busy.ahead)
+            }
+            Answer::Conflict { in_use } => {
+                let asked = match request.mode() {
+                    Mode::Permits(number) => number.get(),
+                    Mode::Exclusive | Mode::Shared => 1,
+                };
+                LockError::conflict(name, in_use, asked)
+            }
+            Answer::NotYourTurn { holder } => {
+                LockError::not_your_turn(name, holder, request.caller().cloned())
+            }
+            Answer::Granted(_) => unreachable!("a grant is taken up before"),
+        };
+        observe::refused(&request.lease, &error);
+        error
+    }
+
+    /// Goes on with a section that another process has given away.
+    pub(crate) async fn adopt(
+        self,
+        giver: Owner,
+        name: LockName,
+        wish: &Wish,
+    ) -> Result<Hold, LockError> {
+        self.check_capability(self.capabilities.adopt, "adopting")
+            .map_err(|error| error.about(&name))?;
+        self.check_open().map_err(|error| error.about(&name))?;
+        let request = self.request(name, wish, Patience::Wait(Wait::NONE));
+        if self.capabilities.embedded {
+            let sent = self.clock.now();
+            let answer = self.backend.adopt(giver, &request).await;
+            self.take_over(request, sent, answer)
+        } else {
+            remote::adopt(self, giver, request).await
+        }
+    }
+
+    fn take_over(
+        &self,
+        request: Request,
+        sent: Moment,
+        answer: Result<Option<Grant>, BackendError>,
+    ) -> Result<Hold, LockError> {
+        let answer = match answer {
+            Ok(Some(grant)) => Ok(Answer::Granted(grant)),
+            Ok(None) => {
+                return Err(LockError::lost(request.name(), crate::error::Lost::Expired));
+            }
+            Err(error) => Err(error),
+        };
+        self.take_up(request, sent, None, answer)
+    }
+}

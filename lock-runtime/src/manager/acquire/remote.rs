@@ -1,0 +1,220 @@
+//! An acquisition from a backend elsewhere: driven to its end on the manager's own thread, and
+//! undone when nobody waits for it any more.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::Acquiring;
+use crate::backend::{Answer, Busy, Release, Reply, Request};
+use crate::clock::Moment;
+use crate::error::{BackendError, LockError};
+use crate::manager::call::{First, first};
+use crate::manager::{Hold, ManagerRef};
+use crate::observe;
+use crate::owner::Owner;
+
+/// The first pause between two looks of a backend that cannot push, and the longest one.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+pub(super) fn acquire(manager: ManagerRef, request: Request) -> Acquiring {
+    Acquiring::UnderWay(Box::pin(async move {
+        let name = request.name().clone();
+        let _waiting = observe::waiting(&request.lease);
+        let driver = manager.driver()?;
+        // Dropping this future drops the sender: that is how the driver learns of it.
+        let (_still_wanted, given_up) = oneshot::channel::<()>();
+        let answer = driver.run(drive(manager.clone(), request, given_up));
+        match answer.await {
+            Ok(result) => result,
+            Err(_) => Err(thread_ended().about(&name).maybe_held()),
+        }
+    }))
+}
+
+pub(super) async fn adopt(
+    manager: ManagerRef,
+    giver: Owner,
+    request: Request,
+) -> Result<Hold, LockError> {
+    let name = request.name().clone();
+    let on_driver = manager.clone();
+    let answer = manager.driver()?.run(async move {
+        let sent = on_driver.clock.now();
+        let answer = on_driver.backend.adopt(giver, &request).await;
+        on_driver.take_over(request, sent, answer)
+    });
+    match answer.await {
+        Ok(result) => result,
+        Err(_) => Err(thread_ended().about(&name).maybe_held()),
+    }
+}
+
+fn thread_ended() -> LockError {
+    LockError::unavailable(
+        BackendError::new("the lock manager's thread has ended").effect_unknown(),
+    )
+}
+
+/// Asks until the name is granted, refused, given up, or its time is up.
+async fn drive(
+    manager: ManagerRef,
+    request: Request,
+    given_up: oneshot::Receiver<()>,
+) -> Result<Hold, LockError> {
+    let mut given_up = pin!(given_up);
+    let mut closing = pin!(manager.closing.notified());
+    manager
+        .check_open()
+        .map_err(|error| error.about(request.name()))?;
+    let started = manager.clock.now();
+    let deadline = request.patience.deadline(started).unwrap_or(started);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let sent = manager.clock.now();
+        let is_last_look = sent >= deadline;
+        let asking = ask(&manager, &request, deadline);
+        let answer = match first(asking, first(given_up.as_mut(), closing.as_mut())).await {
+            First::Left(Asked::Answered(answer)) => answer,
+            First::Left(Asked::Silent) => {
+                let limit = manager.defaults.request_timeout;
+                let error = LockError::unavailable(BackendError::timed_out(limit));
+                return Err(error.about(request.name()).maybe_held());
+            }
+            // `Pending` drives the request to its end, and undoes it.
+            First::Right(_) => return Err(LockError::closed().about(request.name())),
+        };
+        match answer {
+            Ok(Answer::Granted(grant)) => {
+                let end = manager.deadline(&request, sent, grant);
+                if manager.clock.now() >= end {
+                    undo(&manager, request.clone(), None);
+                    let error = BackendError::new("the grant came after its own lease had ended");
+                    return Err(LockError::unavailable(error).about(request.name()));
+                }
+                return manager.take_up(request, sent, Some(started), Ok(Answer::Granted(grant)));
+            }
+            Ok(Answer::Busy(busy)) if !manager.capabilities.queue && !is_last_look => {
+                let until = next_look(&manager, &busy, pause).min(deadline);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                let stop = first(given_up.as_mut(), closing.as_mut());
+                if let First::Right(_) = first(manager.clock.sleep_until(until), stop).await {
+                    return Err(LockError::closed().about(request.name()));
+                }
+            }
+            Ok(answer) => return Err(manager.refusal(&request, Some(started), answer)),
+            Err(error) => {
+                let unknown = error.effect_unknown;
+                undo(&manager, request.clone(), None);
+                let error = LockError::unavailable(error).about(request.name());
+                return Err(if unknown { error.maybe_held() } else { error });
+            }
+        }
+    }
+}
+
+enum Asked {
+    Answered(Result<Answer, BackendError>),
+    /// No answer in time; it may still come, and is undone then.
+    Silent,
+}
+
+/// Sends one request. A backend that queues may take until the deadline for its answer.
+async fn ask(manager: &ManagerRef, request: &Request, deadline: Moment) -> Asked {
+    let queues = manager.capabilities.queue;
+    let mut reply = Pending {
+        manager,
+        request,
+        reply: Some(if queues {
+            manager.backend.acquire(request)
+        } else {
+            manager.backend.try_acquire(request)
+        }),
+    };
+    let asked_until = if queues {
+        deadline.max(manager.clock.now())
+    } else {
+        manager.clock.now()
+    };
+    let silent_at = asked_until + manager.defaults.request_timeout;
+    let answer = first(&mut reply, manager.clock.sleep_until(silent_at)).await;
+    match answer {
+        First::Left(answer) => {
+            reply.reply = None;
+            Asked::Answered(answer)
+        }
+        // `Pending` goes on waiting for it.
+        First::Right(()) => Asked::Silent,
+    }
+}
+
+/// A request that was sent. When it is dropped before its answer came, the answer is still
+/// awaited, and undone.
+struct Pending<'a> {
+    manager: &'a ManagerRef,
+    request: &'a Request,
+    reply: Option<Reply<Result<Answer, BackendError>>>,
+}
+
+impl Future for Pending<'_> {
+    type Output = Result<Answer, BackendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.reply {
+            Some(reply) => Pin::new(reply).poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            undo(self.manager, self.request.clone(), Some(reply));
+        }
+    }
+}
+
+/// Takes a request back. A request that queues in the backend leaves the queue by a release at
+/// once; every other is released after its answer, so that nothing overtakes anything. When the
+/// backend does not answer, the lease is the limit.
+fn undo(
+    manager: &ManagerRef,
+    request: Request,
+    reply: Option<Reply<Result<Answer, BackendError>>>,
+) {
+    let Ok(driver) = manager.driver() else {
+        return;
+    };
+    let (backend, clock) = (Arc::clone(&manager.backend), manager.clock.clone());
+    let queues = manager.capabilities.queue;
+    drop(driver.run(async move {
+        let lease = &request.lease;
+        let limit = lease.ttl() + Duration::from_secs(1);
+        if let Some(reply) = reply {
+            if queues {
+                let leave = backend.release(lease, Release::Abandoned);
+                drop(first(leave, clock.sleep(limit)).await);
+            }
+            if let First::Left(Ok(Answer::Busy(_))) = first(reply, clock.sleep(limit)).await {
+                return;
+            }
+        }
+        let release = backend.release(lease, Release::Abandoned);
+        if let First::Left(Err(error)) = first(release, clock.sleep(limit)).await {
+            observe::release_failed(lease, &error);
+        }
+    }));
+}
+
+/// When to look again: after the pause, a little sooner or later than others, or when the
+/// holder's lease ends.
+fn next_look(manager: &ManagerRef, busy: &Busy, pause: Duration) -> Moment {
+    let jittered = pause.mul_f64(rand::random_range(0.5..1.0));
+    let lease_ends = busy.look_again.unwrap_or(Duration::MAX);
+    manager.clock.now() + jittered.min(lease_ends.max(Duration::from_millis(1)))
+}

@@ -1,0 +1,273 @@
+//! Entering: taking every name of a section, or going on inside one that runs.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::current::{self, Current};
+use super::{OnLost, Section};
+use crate::backend::Patience;
+use crate::clock::Moment;
+use crate::error::LockError;
+use crate::info::InTheWay;
+use crate::manager::{Acquiring, Hold, ManagerRef, Wish};
+use crate::name::LockName;
+use crate::options::{Mode, Wait, check_ttl, check_wait};
+
+/// A section to be entered.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) manager: ManagerRef,
+    pub(crate) names: SmallVec<[LockName; 1]>,
+    pub(crate) wish: Wish,
+    pub(crate) on_lost: OnLost,
+}
+
+/// A section that is being entered. Dropping it takes every request back, and everything that
+/// was granted.
+pub struct Entering(State);
+
+enum State {
+    Decided(Option<Result<Section, LockError>>),
+    One(Acquiring, OnLost),
+    Many(Pin<Box<dyn Future<Output = Result<Section, LockError>> + Send>>),
+}
+
+impl Entering {
+    pub(crate) fn decided(result: Result<Section, LockError>) -> Self {
+        Self(State::Decided(Some(result)))
+    }
+
+    /// The result, if it is there; the rest of the way otherwise.
+    pub(crate) fn ready(self) -> Result<Result<Section, LockError>, Self> {
+        match self.0 {
+            State::Decided(Some(result)) => Ok(result),
+            state => Err(Self(state)),
+        }
+    }
+}
+
+impl Future for Entering {
+    type Output = Result<Section, LockError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            // As with every future, polling it after its end is a fault of the caller.
+            State::Decided(result) => Poll::Ready(result.take().expect("polled after completion")),
+            State::One(acquiring, on_lost) => {
+                let on_lost = *on_lost;
+                let acquired = Pin::new(acquiring).poll(cx);
+                acquired.map(|hold| Ok(Section::of(hold?, on_lost)))
+            }
+            State::Many(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Entering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entering")
+    }
+}
+
+impl Plan {
+    /// Starts to enter. Where every name can be had at once, it is had on return.
+    pub(crate) fn enter(mut self) -> Entering {
+        if let Err(error) = self.check() {
+            return Entering::decided(Err(error));
+        }
+        if self.names.len() == 1
+            && current::find(self.manager.id, &self.names[0]).is_none()
+            && let Some(name) = self.names.pop()
+        {
+            return self.enter_one(name);
+        }
+        self.names.sort();
+        self.names.dedup();
+        let inside = self
+            .names
+            .iter()
+            .map(|name| current::find(self.manager.id, name))
+            .collect();
+        Entering(State::Many(Box::pin(self.enter_many(inside))))
+    }
+
+    #[inline]
+    fn enter_one(self, name: LockName) -> Entering {
+        let patience = Patience::Wait(self.wish.wait);
+        match self.manager.acquire(name, &self.wish, patience).ready() {
+            Ok(Ok(hold)) => Entering::decided(Ok(Section::of(hold, self.on_lost))),
+            Ok(Err(error)) => Entering::decided(Err(error)),
+            Err(acquiring) => Entering(State::One(acquiring, self.on_lost)),
+        }
+    }
+
+    /// One name after the other, in sorted order, under one deadline. What was taken before is
+    /// renewed meanwhile, and given back when a later one cannot be had.
+    async fn enter_many(
+        self,
+        inside: SmallVec<[Option<Current>; 1]>,
+    ) -> Result<Section, LockError> {
+        let patience = self.one_deadline();
+        let mut section = Section {
+            on_lost: self.on_lost,
+            ..Section::default()
+        };
+        for (name, current) in self.names.iter().zip(inside) {
+            let hold = match current {
+                Some(current) => self.enter_again(name, current, patience).await?,
+                None => None,
+            };
+            let hold = match hold {
+                Some(hold) => hold,
+                None => {
+                    self.manager
+                        .acquire(name.clone(), &self.wish, patience)
+                        .await?
+                }
+            };
+            if section.first.is_none() {
+                section.first = Some(hold);
+            } else {
+                section.more.push(hold);
+            }
+            // The wait for a later name may have cost an earlier one.
+            if let Some(error) = section.loss() {
+                return Err(error);
+            }
+        }
+        Ok(section)
+    }
+
+    fn one_deadline(&self) -> Patience {
+        match self.wish.wait {
+            Wait::For(wait) if !wait.is_zero() => Patience::Until(self.manager.clock.now() + wait),
+            wait => Patience::Wait(wait),
+        }
+    }
+
+    /// Enters a section from inside it, in turn with others inside. `None` when it has ended
+    /// meanwhile: then this is an entry like any other.
+    async fn enter_again(
+        &self,
+        name: &LockName,
+        current: Current,
+        patience: Patience,
+    ) -> Result<Option<Hold>, LockError> {
+        let lease = &current.lease;
+        self.check_again(name, &current).await?;
+        let gate = current.gate();
+        let turn = match std::sync::Arc::clone(gate).try_acquire_owned() {
+            Ok(turn) => turn,
+            Err(_) => self.wait_for_turn(name, &current, patience).await?,
+        };
+        Ok(Hold::again(self.manager.clone(), lease, turn))
+    }
+
+    async fn wait_for_turn(
+        &self,
+        name: &LockName,
+        current: &Current,
+        patience: Patience,
+    ) -> Result<tokio::sync::OwnedSemaphorePermit, LockError> {
+        use crate::manager::{First, first};
+        let started = self.manager.clock.now();
+        let deadline = patience.deadline(started).unwrap_or(Moment::from_nanos(0));
+        let turn = std::sync::Arc::clone(current.gate()).acquire_owned();
+        if let First::Left(Ok(turn)) = first(turn, self.manager.clock.sleep_until(deadline)).await {
+            return Ok(turn);
+        }
+        let waited = match patience.deadline(started) {
+            None => Duration::ZERO,
+            Some(_) => self.manager.clock.now() - started,
+        };
+        Err(LockError::busy(name, waited, Some(InTheWay::Queue), 0))
+    }
+
+    /// Whether the section may be entered from inside, in this mode, by this caller.
+    async fn check_again(&self, name: &LockName, current: &Current) -> Result<(), LockError> {
+        let outer = current.lease.terms();
+        let refuse = |what: &str| Err(LockError::reentered(name, outer.origin, what));
+        if !outer.reentrant {
+            return refuse(
+                "entering it again would wait for itself; add `reentrant` there if that is meant, \
+                 or call an unlocked inner function",
+            );
+        }
+        match (outer.mode, self.wish.mode) {
+            (Mode::Exclusive, _) | (Mode::Shared, Mode::Shared) => {}
+            (outer, inner) if outer == inner => {}
+            (outer, inner) => {
+                return refuse(&format!(
+                    "an {inner} entry does not fit inside a section that is {outer}"
+                ));
+            }
+        }
+        let Some(policy) = self.wish.auth else {
+            return Ok(());
+        };
+        let caller = self.wish.caller.clone();
+        let asked = name.clone();
+        let info = self
+            .manager
+            .call(move |backend| Box::pin(async move { backend.inspect(&asked).await }))
+            .await
+            .map_err(|error| error.about(name))?;
+        let allowed = match (&info.holder, &caller) {
+            (Some(holder), Some(caller)) => holder == caller,
+            (Some(_), None) => false,
+            (None, _) => policy != crate::AuthPolicy::Assigned,
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(LockError::not_your_turn(name, info.holder, caller))
+        }
+    }
+
+    fn check(&self) -> Result<(), LockError> {
+        let wish = &self.wish;
+        check_ttl(wish.ttl).map_err(|what| self.refuse(what))?;
+        check_wait(wish.wait).map_err(|what| self.refuse(what))?;
+        if wish.max_hold.is_some_and(|limit| limit.is_zero()) {
+            return Err(self.refuse("max_hold is zero; give it a time, or leave it out".to_owned()));
+        }
+        if let Some(policy) = wish.auth {
+            crate::caller::require(policy, wish.caller.as_ref())
+                .map_err(|error| self.about(error))?;
+        }
+        let can = self.manager.capabilities;
+        if can.embedded {
+            return Ok(());
+        }
+        let needs = [
+            (wish.mode == Mode::Shared && !can.shared, "`shared`"),
+            (
+                matches!(wish.mode, Mode::Permits(_)) && !can.permits,
+                "`permits`",
+            ),
+            (wish.auth.is_some() && !can.identity, "`auth`"),
+            (!wish.at_least.is_zero() && !can.at_least, "`at_least`"),
+        ];
+        for (lacking, what) in needs {
+            self.manager
+                .check_capability(!lacking, what)
+                .map_err(|error| self.about(error))?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, what: String) -> LockError {
+        self.about(LockError::invalid_option(what))
+    }
+
+    fn about(&self, error: LockError) -> LockError {
+        match self.names.first() {
+            Some(name) => error.about(name),
+            None => error,
+        }
+    }
+}

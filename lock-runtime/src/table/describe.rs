@@ -1,0 +1,67 @@
+//! What can be seen of a lock.
+
+use std::time::Duration;
+
+use super::Table;
+use super::record::{Grant, Record};
+use super::request::{Effects, Party, TokenSource};
+use crate::caller::CallerId;
+use crate::clock::Moment;
+use crate::info::SectionInfo;
+use crate::name::LockName;
+
+/// What is known of one lock, with times of the table's clock.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Description {
+    /// Holder, since when, and until when.
+    pub(crate) assignment: Option<(CallerId, Moment, Moment)>,
+    pub(crate) sections: Vec<SectionInfo>,
+    pub(crate) resting: Option<Duration>,
+    pub(crate) waiting: usize,
+}
+
+impl<H: Party, T: TokenSource> Table<H, T> {
+    pub(crate) fn describe(
+        &mut self,
+        now: Moment,
+        name: &LockName,
+        effects: &mut Effects<H>,
+    ) -> Description {
+        self.with(now, name, effects, |record, _, _| record.describe(now))
+            .unwrap_or_default()
+    }
+
+    /// Every name that something is known of, in no order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &LockName> {
+        self.records.iter().map(|record| &record.name)
+    }
+}
+
+impl<H: Party> Record<H> {
+    fn describe(&self, now: Moment) -> Description {
+        let rests = self.grants.iter().filter(|grant| grant.party.is_none());
+        Description {
+            assignment: self
+                .assignment
+                .as_ref()
+                .map(|assignment| (assignment.holder.clone(), assignment.since, assignment.ends)),
+            sections: self
+                .grants
+                .iter()
+                .filter_map(|grant| self.describe_grant(now, grant))
+                .collect(),
+            resting: rests.map(|grant| grant.ends - now).max(),
+            waiting: self.queue.len(),
+        }
+    }
+
+    pub(super) fn describe_grant(&self, now: Moment, grant: &Grant<H>) -> Option<SectionInfo> {
+        let owner = grant.party.as_ref()?.describe();
+        let section = SectionInfo::new(owner, grant.mode, grant.token, now - grant.since);
+        Some(if grant.ends == Moment::NEVER {
+            section
+        } else {
+            section.expires_in(grant.ends - now)
+        })
+    }
+}

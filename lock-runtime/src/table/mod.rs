@@ -1,0 +1,262 @@
+//! The lock table: one deterministic state machine, without I/O, clock, task or lock.
+//!
+//! Time is a parameter, and what has to be told to others is returned as [`Effect`]s. The
+//! embedded backend and the daemon are shells around it; a simulator drives it directly.
+//!
+//! The methods come in families:
+//!
+//! * sections: [`Table::acquire`], [`Table::claim`], [`Table::renew`], [`Table::release`],
+//!   [`Table::cancel`], [`Table::adopt`], [`Table::force_release`];
+//! * assignments: [`Table::assign`], [`Table::transfer`], [`Table::unassign`];
+//! * looking: [`Table::describe`], [`Table::names`];
+//! * time: [`Table::advance`], to be called at [`Table::next_look`] at the latest.
+//!
+//! Each of them first lets everything happen to its lock that is due by `now`, so that a driver
+//! that calls `advance` late is late with news, and never wrong.
+
+mod assignment;
+mod describe;
+mod queue;
+mod record;
+mod request;
+mod schedule;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
+
+pub(crate) use assignment::{Giver, Within};
+pub(crate) use describe::Description;
+pub(crate) use request::{
+    Acquired, Ask, Effect, Effects, Entry, NotHeld, Party, Place, Refusal, TokenSource, Way,
+};
+
+use crate::clock::Moment;
+use crate::error::Lost;
+use crate::fencing::FencingToken;
+use crate::name::LockName;
+use crate::owner::Owner;
+use record::Record;
+use schedule::Schedule;
+
+/// All locks of one shell, or of one shard of it.
+///
+/// `H` is how the shell knows an acquisition; `T` is where fencing tokens come from.
+pub(crate) struct Table<H, T> {
+    records: HashTable<Record<H>>,
+    schedule: Schedule,
+    tokens: T,
+}
+
+impl<H: Party, T: TokenSource> Table<H, T> {
+    pub(crate) fn new(tokens: T) -> Self {
+        Self {
+            records: HashTable::new(),
+            schedule: Schedule::default(),
+            tokens,
+        }
+    }
+
+    /// Grants a section, queues the request, or refuses it.
+    ///
+    /// A request of an owner that has a section of the name already is the same request again,
+    /// and gets the same grant. `party` is made when it is known which way the request goes.
+    pub(crate) fn acquire(
+        &mut self,
+        now: Moment,
+        ask: &Ask<'_>,
+        party: impl FnOnce(Way) -> H,
+        effects: &mut Effects<H>,
+    ) -> Result<Acquired, Refusal> {
+        let hash = ask.name.hash64();
+        let slot = self.records.entry(
+            hash,
+            |record| record.name == *ask.name,
+            |record| record.name.hash64(),
+        );
+        match slot {
+            Slot::Vacant(slot) => {
+                let mut record = Record::new(ask.name.clone());
+                // A refusal leaves no record behind, and nothing else happened to it.
+                let acquired = record.acquire(now, ask, party, &self.tokens)?;
+                self.schedule.renew(&mut record);
+                slot.insert(record);
+                Ok(acquired)
+            }
+            Slot::Occupied(mut slot) => {
+                let record = slot.get_mut();
+                record.settle(now, &self.tokens, effects);
+                let acquired = record.acquire(now, ask, party, &self.tokens);
+                self.schedule.renew(record);
+                // Settling may have emptied the record, and then a refusal leaves it empty.
+                if record.is_empty() {
+                    self.schedule.forget(record);
+                    slot.remove();
+                }
+                acquired
+            }
+        }
+    }
+
+    /// Takes up a grant that came out of the queue; from now on the lease runs.
+    pub(crate) fn claim(
+        &mut self,
+        now: Moment,
+        name: &LockName,
+        owner: Owner,
+        effects: &mut Effects<H>,
+    ) -> Result<Option<FencingToken>, NotHeld> {
+        self.with(now, name, effects, |record, _, _| record.claim(now, owner))
+            .unwrap_or(Err(NotHeld))
+    }
+
+    /// Starts a lease anew, with another length if one is given.
+    pub(crate) fn renew(
+        &mut self,
+        now: Moment,
+        name: &LockName,
+        owner: Owner,
+        ttl: Option<std::time::Duration>,
+        effects: &mut Effects<H>,
+    ) -> Result<(), NotHeld> {
+        self.with(now, name, effects, |record, _, _| {
+            record.renew(now, owner, ttl)
+        })
+        .unwrap_or(Err(NotHeld))
+    }
+
+    /// Ends a section. `body_ran` says whether the name has to rest for `at_least`.
+    pub(crate) fn release(
+        &mut self,
+        now: Moment,
+        name: &LockName,
+        owner: Owner,
+        body_ran: bool,
+        effects: &mut Effects<H>,
+    ) -> Result<(), NotHeld> {
+        self.with(now, name, effects, |record, tokens, effects| {
+            record.release(now, owner, body_ran)?;
+            record.dispatch(now, tokens, effects);
+            Ok(())
+        })
+        .unwrap_or(Err(NotHeld))
+    }
+
+    /// Takes a request back, whether it still waits or was granted meanwhile.
+    pub(crate) fn cancel(
+        &mut self,
+        now: Moment,
+        name: &LockName,
+        place: Place,
+        owner: Owner,
+        effects: &mut Effects<H>,
+    ) {
+        self.with(now, name, effects, |record, tokens, effects| {
+            if !record.leave_queue(place, owner) {
+                // Not in the queue any more: granted, timed out, or refused. Only a grant is
+                // still there to be given back.
+                let _refused_before = record.release(now, owner, false);
+            }
+            record.dispatch(now, tokens, effects);
+        });
+    }
+
+    /// Goes on with a section under a new owner; the giver's ends. The token stays.
+    pub(crate) fn adopt(
+        &mut self,
+        now: Moment,
+        name: &LockName,
+        giver: Owner,
+        taker: (Owner, H),
+        ttl: Option<std::time::Duration>,
+        effects: &mut Effects<H>,
+    ) -> Result<Option<FencingToken>, NotHeld> {
+        self.with(now, name, effects, |record, _, effects| {
+            record.adopt(now, giver, taker, ttl, effects)
+        })
+        .unwrap_or(Err(NotHeld))
+    }
+
+    /// Ends every section of a name, and its rest, whoever the owners are. Says how many ended.
+    pub(crate) fn force_release(
+        &mut self,
+        now: Moment,
+        name: &LockName,
+        effects: &mut Effects<H>,
+    ) -> usize {
+        self.with(now, name, effects, |record, tokens, effects| {
+            let ended = record.force_release(Lost::ForcedOut, effects);
+            record.dispatch(now, tokens, effects);
+            ended
+        })
+        .unwrap_or(0)
+    }
+
+    /// Lets everything happen that is due by now.
+    pub(crate) fn advance(&mut self, now: Moment, effects: &mut Effects<H>) {
+        while let Some((at, name)) = self.schedule.take_due(now) {
+            let Ok(mut slot) = self
+                .records
+                .find_entry(name.hash64(), |record| record.name == name)
+            else {
+                continue;
+            };
+            let record = slot.get_mut();
+            if !self.schedule.is_current(record, at) {
+                continue;
+            }
+            record.settle(now, &self.tokens, effects);
+            self.schedule.renew(record);
+            if record.is_empty() {
+                self.schedule.forget(record);
+                slot.remove();
+            }
+        }
+    }
+
+    /// When something is due next.
+    pub(crate) fn next_look(&self) -> Option<Moment> {
+        self.schedule.first()
+    }
+
+    /// Does something with the record of a name, if there is one, and drops it when it is empty.
+    fn with<R>(
+        &mut self,
+        now: Moment,
+        name: &LockName,
+        effects: &mut Effects<H>,
+        act: impl FnOnce(&mut Record<H>, &T, &mut Effects<H>) -> R,
+    ) -> Option<R> {
+        let mut slot = self
+            .records
+            .find_entry(name.hash64(), |record| record.name == *name)
+            .ok()?;
+        let record = slot.get_mut();
+        record.settle(now, &self.tokens, effects);
+        let result = act(record, &self.tokens, effects);
+        self.schedule.renew(record);
+        if record.is_empty() {
+            self.schedule.forget(record);
+            slot.remove();
+        }
+        if self.schedule.is_bloated() {
+            let records = &self.records;
+            self.schedule.compact(|name, at| {
+                records
+                    .find(name.hash64(), |record| record.name == *name)
+                    .is_some_and(|record| record.look_at == at)
+            });
+        }
+        self.give_back_room();
+        Some(result)
+    }
+
+    /// A table that was once large does not stay large.
+    fn give_back_room(&mut self) {
+        const SMALL: usize = 1024;
+        let (used, room) = (self.records.len(), self.records.capacity());
+        if room > SMALL && used < room / 8 {
+            self.records
+                .shrink_to(used * 2, |record| record.name.hash64());
+        }
+    }
+}
