@@ -13,11 +13,19 @@ use crate::{check, expand};
 pub(crate) fn auth(arguments: TokenStream, item: TokenStream) -> TokenStream {
     match expanded(arguments, item.clone()) {
         Ok(tokens) => tokens,
-        Err(error) => beside(error, item),
+        Err(error) => beside(error, &item),
     }
 }
 
+/// The argument of an `#[auth]` whose work `#[locked]` has done.
+pub(crate) fn handled() -> Ident {
+    Ident::new("__handled", Span::call_site())
+}
+
 fn expanded(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    if handled() == arguments.to_string() {
+        return Ok(item);
+    }
     let auth: Auth = syn::parse2(arguments.clone())?;
     let rewrite = Rewrite { arguments };
     if is_block_of_functions(&item) {
@@ -214,4 +222,78 @@ fn regroup(brackets: &Group, tokens: TokenStream) -> Group {
     let mut group = Group::new(brackets.delimiter(), tokens);
     group.set_span(brackets.span());
     group
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::auth;
+
+    /// Spaces between tokens are the printer's business.
+    fn dense(tokens: &proc_macro2::TokenStream) -> String {
+        tokens.to_string().replace(' ', "")
+    }
+
+    #[test]
+    fn rewrites_every_locked_in_a_block_and_nothing_else() {
+        for head in [
+            quote!(impl<T> Board<{ N }> for X),
+            quote!(pub trait Board: Sync),
+        ] {
+            let output = auth(
+                quote!(caller = self.id),
+                quote!(#head {
+                    #[locked]
+                    fn a() {}
+                    #[inline] #[lock_runtime::locked("b", try,)] #[doc = "locked"]
+                    fn b() { #[locked("inner")] fn inner() {} }
+                    #[cfg_attr(locked, locked("c"), inline)]
+                    fn c() {}
+                    #[locked("d", auth(optional))]
+                    fn d() {}
+                    #[auth(assigned)] #[locked("e")]
+                    fn e() {}
+                    fn f() { half typed . }
+                }),
+            );
+            let expected = quote!(#head {
+                #[locked(auth(caller = self.id))]
+                fn a() {}
+                #[inline] #[lock_runtime::locked("b", try, auth(caller = self.id))] #[doc = "locked"]
+                fn b() { #[locked("inner")] fn inner() {} }
+                #[cfg_attr(locked, locked("c", auth(caller = self.id)), inline)]
+                fn c() {}
+                #[locked("d", auth(optional))]
+                fn d() {}
+                #[auth(assigned)] #[locked("e")]
+                fn e() {}
+                fn f() { half typed . }
+            });
+            assert_eq!(dense(&output), dense(&expected));
+        }
+    }
+
+    #[test]
+    fn rewrites_a_method_that_is_locked() {
+        let output = auth(
+            quote!(),
+            quote!(
+                #[locked("a")]
+                pub async fn f(&self) -> R {}
+            ),
+        );
+        let expected = quote!(
+            #[locked("a", auth())]
+            pub async fn f(&self) -> R {}
+        );
+        assert_eq!(dense(&output), dense(&expected));
+    }
+
+    #[test]
+    fn finds_no_lock_under_another_name() {
+        let block = quote!(impl Board { #[exclusive("a")] fn f() {} });
+        let output = dense(&auth(quote!(), block.clone()));
+        assert!(output.contains("compile_error") && output.ends_with(&dense(&block)));
+    }
 }

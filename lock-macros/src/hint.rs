@@ -9,9 +9,9 @@ pub(crate) fn closest<'a>(
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
-        // A word of two letters is two edits away from every other.
+        // A short word is two edits away from every other.
         .filter(|(edits, candidate)| {
-            *edits <= allowed && *edits < word.len() && *edits < candidate.len()
+            *edits <= allowed && 2 * *edits <= word.len() && 2 * *edits <= candidate.len()
         })
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
@@ -61,6 +61,7 @@ mod tests {
         assert_eq!(closest("tsk_id", ["column", "task_id"]), Some("task_id"));
         assert_eq!(closest("region", ["column", "task_id"]), None);
         assert_eq!(closest("q", ["p", "id"]), None);
+        assert_eq!(closest("key", ["try", "ttl"]), None);
     }
 
     #[test]

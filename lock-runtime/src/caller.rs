@@ -165,11 +165,13 @@ impl Caller {
         ambient::current(&CALLER)
     }
 
-    /// Runs a future as called by this caller.
+    /// Runs a future, or what can be awaited, as called by this caller.
     ///
     /// A task that the future spawns is not inside, unless it is carried along with
     /// [`in_current_caller`](crate::LockFutureExt::in_current_caller).
-    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+    pub fn scope<F: IntoFuture>(self, future: F) -> impl Future<Output = F::Output> {
+        // What makes the future is inside already.
+        let future = async move { future.into_future().await };
         Carry::new(&CALLER, Some(Arc::new(self)), future)
     }
 
@@ -198,6 +200,11 @@ impl Caller {
 }
 
 /// What may name a caller: an id, a [`Caller`], or nobody.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not name a caller",
+    label = "this must be the caller's id as text, a `CallerId` or a `Caller`",
+    note = "a number or another `Display` type names one with `.to_string()`"
+)]
 pub trait IntoCaller {
     /// The identity, or `None` for nobody or an anonymous caller.
     fn into_caller(self) -> Option<CallerId>;
@@ -213,12 +220,6 @@ impl IntoCaller for CallerId {
     }
 }
 
-impl IntoCaller for &CallerId {
-    fn into_caller(self) -> Option<CallerId> {
-        known(self.clone())
-    }
-}
-
 impl IntoCaller for &str {
     fn into_caller(self) -> Option<CallerId> {
         known(self.into())
@@ -231,27 +232,21 @@ impl IntoCaller for String {
     }
 }
 
-impl IntoCaller for &String {
-    fn into_caller(self) -> Option<CallerId> {
-        known(self.into())
-    }
-}
-
-impl IntoCaller for &Caller {
-    fn into_caller(self) -> Option<CallerId> {
-        (!self.is_anonymous()).then(|| self.id.clone())
-    }
-}
-
 impl IntoCaller for Caller {
     fn into_caller(self) -> Option<CallerId> {
-        (&self).into_caller()
+        (!self.is_anonymous()).then_some(self.id)
     }
 }
 
 impl IntoCaller for Arc<Caller> {
     fn into_caller(self) -> Option<CallerId> {
-        (&*self).into_caller()
+        (!self.is_anonymous()).then(|| self.id.clone())
+    }
+}
+
+impl<T: IntoCaller + Clone> IntoCaller for &T {
+    fn into_caller(self) -> Option<CallerId> {
+        self.clone().into_caller()
     }
 }
 

@@ -7,11 +7,32 @@ use smallvec::SmallVec;
 use crate::caller::{Caller, IntoCaller, require};
 use crate::error::LockError;
 use crate::global::{Route, route};
-use crate::manager::{LockManager, ManagerRef, Wish};
+use crate::lease::{SharedTerms, Terms};
+use crate::manager::{LockManager, ManagerRef};
 use crate::name::{LockName, NameWriter, write_name};
 use crate::options::{AuthPolicy, Wait};
-use crate::section::{Entering, Plan, Section, wait_blocking};
+use crate::section::{Entering, MustNotWait, Plan, Section, wait_blocking};
 use crate::site::{Origin, Site};
+
+/// Starts to enter a section of one name that needs nothing but what its site says: the ordinary
+/// case. The run of the body begins with the rest of the way.
+#[inline(never)]
+pub fn enter(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Section {
+    Entry::new(site).name(write).start()
+}
+
+/// The same from a sync function, which has waited on return.
+#[inline(never)]
+pub fn enter_blocking(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Section {
+    Entry::new(site).name(write).start_blocking()
+}
+
+/// Keeps the way into a section out of the function that is annotated, so that a call without a
+/// manager stays small.
+#[inline(never)]
+pub fn out_of_line<R>(enter: impl FnOnce() -> R) -> R {
+    enter()
+}
 
 /// An annotated function on its way into its section.
 #[derive(Debug)]
@@ -60,9 +81,9 @@ impl Entry {
         self
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Wish)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut Terms)) -> Self {
         if let Kind::Managed(plan) = &mut self.0 {
-            change(&mut plan.wish);
+            plan.terms.change(change);
         }
         self
     }
@@ -70,25 +91,25 @@ impl Entry {
     /// A limit on how long it queues.
     #[must_use]
     pub fn wait(self, limit: Duration) -> Self {
-        self.with(|wish| wish.wait = Wait::For(limit))
+        self.with(|terms| terms.wait = Wait::For(limit))
     }
 
     /// The lease.
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
-        self.with(|wish| wish.ttl = ttl)
+        self.with(|terms| terms.ttl = ttl)
     }
 
     /// When renewal stops.
     #[must_use]
     pub fn max_hold(self, limit: Duration) -> Self {
-        self.with(|wish| wish.max_hold = Some(limit))
+        self.with(|terms| terms.max_hold = Some(limit))
     }
 
     /// How long the name stays busy at least.
     #[must_use]
     pub fn at_least(self, limit: Duration) -> Self {
-        self.with(|wish| wish.at_least = limit)
+        self.with(|terms| terms.at_least = limit)
     }
 
     /// Who calls.
@@ -96,11 +117,24 @@ impl Entry {
     pub fn caller(mut self, caller: impl IntoCaller) -> Self {
         let caller = caller.into_caller();
         match &mut self.0 {
-            Kind::Managed(plan) => plan.wish.caller = caller,
+            Kind::Managed(plan) => plan.caller = caller,
             Kind::Through { caller: known, .. } => *known = caller,
             Kind::Refused(_) => {}
         }
         self
+    }
+
+    /// Starts to enter; the run of the body begins with the rest of the way.
+    #[must_use]
+    pub fn start(self) -> Section {
+        Section::entering(self.enter())
+    }
+
+    /// Enters from a sync function; a refusal is told when the body should run.
+    #[must_use]
+    pub fn start_blocking(self) -> Section {
+        let entered = self.enter_blocking();
+        entered.unwrap_or_else(|error| Section::entering(Entering::decided(Err(error))))
     }
 
     /// Enters, queueing where that is asked for.
@@ -137,8 +171,22 @@ fn pass(site: &Site, caller: Option<&crate::CallerId>) -> Result<Section, LockEr
 }
 
 fn plan(site: &'static Site, manager: ManagerRef) -> Plan {
+    let terms = match &manager {
+        ManagerRef::Global(_) => SharedTerms::Fixed(site.fixed_terms(|| terms(site, &manager))),
+        ManagerRef::Shared(_) => SharedTerms::from(terms(site, &manager)),
+    };
+    Plan {
+        manager,
+        names: SmallVec::new(),
+        terms,
+        caller: site.auth.and_then(|_| Caller::current_id()),
+    }
+}
+
+/// What a site asks of a manager.
+fn terms(site: &'static Site, manager: &ManagerRef) -> Terms {
     let defaults = &manager.defaults;
-    let wish = Wish {
+    Terms {
         origin: Origin::Annotated(site),
         mode: site.mode,
         wait: site.wait.unwrap_or(defaults.wait),
@@ -147,14 +195,8 @@ fn plan(site: &'static Site, manager: ManagerRef) -> Plan {
         at_least: site.at_least.unwrap_or(Duration::ZERO),
         renewed: true,
         reentrant: site.reentrant,
-        auth: site.auth,
-        caller: site.auth.and_then(|_| Caller::current_id()),
-    };
-    Plan {
-        manager,
-        names: SmallVec::new(),
-        wish,
         on_lost: site.on_lost,
+        auth: site.auth,
     }
 }
 
@@ -166,10 +208,22 @@ impl Plan {
             Ok(result) => result,
             Err(entering) => match wait_blocking(entering) {
                 Ok(result) => result,
-                Err(_) => Err(LockError::would_block(name.as_ref())),
+                Err(why) => Err(would_block(why, name.as_ref())),
             },
         }
     }
+}
+
+/// What a sync call is told that would have to wait where it must not.
+pub(crate) fn would_block(why: MustNotWait, name: Option<&LockName>) -> LockError {
+    let why = match why {
+        MustNotWait::OnlyThread => "this thread runs async tasks, which a wait here would stop",
+        MustNotWait::TooManyAside => {
+            "so many sync calls wait on threads of async runtimes already that another one could \
+             leave a runtime without a thread"
+        }
+    };
+    LockError::would_block(why, name)
 }
 
 /// Refuses a call without a caller: `#[auth]` without `#[locked]`.

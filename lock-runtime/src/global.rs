@@ -177,15 +177,16 @@ fn decide(what: &dyn std::fmt::Display) -> Result<Route, LockError> {
         return Ok(Route::Managed(manager.global_reference()));
     }
     if decision.scopes > 0 {
-        return Err(LockError::not_configured(
-            "and this call is outside of every scope that has one (carry a spawned task in with \
-             `in_scope`)",
-        ));
+        return Err(LockError::not_configured(&format!(
+            "and {what} is outside of every scope that has one (carry a spawned task in with \
+             `in_scope`)"
+        )));
     }
     if decision.is_required() {
-        return Err(LockError::not_configured(
-            "and one is required (LOCK_REQUIRED)",
-        ));
+        return Err(LockError::not_configured(&format!(
+            "and one is required (by LOCK_REQUIRED or `require_lock_manager`): {what} does not \
+             run without a lock"
+        )));
     }
     if !decision.passed_through {
         decision.passed_through = true;
@@ -232,8 +233,10 @@ impl LockManager {
     /// assert_eq!(sum, 2);
     /// # Ok::<(), lock_runtime::LockError>(()) }).unwrap();
     /// ```
-    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+    pub fn scope<F: IntoFuture>(&self, future: F) -> impl Future<Output = F::Output> {
         let scope = Scope::open();
+        // What makes the future is inside already.
+        let future = async move { future.into_future().await };
         let future = Carry::new(&SCOPED, Some(self.clone()), future);
         async move {
             let _scope = scope;

@@ -26,7 +26,9 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(section: Section) -> Self {
+    pub(crate) fn new(mut section: Section) -> Self {
+        // Who has it in hand does with it what a body does, however it ends.
+        section.begin();
         section.watch();
         Self {
             held: section.held(),

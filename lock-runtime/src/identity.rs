@@ -336,7 +336,7 @@ fn giver(
         // The process is trusted, its users are not: nobody speaks for another.
         (Some(Some(named)), false) => match ambient {
             Some(ambient) if ambient != named => {
-                Err(LockError::not_your_turn(name, Some(named), Some(ambient)))
+                Err(LockError::speaks_for_another(name, ambient, &named))
             }
             _ if Caller::current().is_some_and(|caller| caller.is_anonymous()) => {
                 Err(LockError::unauthenticated().about(name))
@@ -352,17 +352,14 @@ fn giver(
 
 async fn make(manager: ManagerRef, change: Change) -> Result<(), LockError> {
     let name = change.name().clone();
+    let giver = change.giver().cloned();
     let answer = manager
         .call(move |backend| Box::pin(async move { backend.change(&change).await }))
         .await
         .map_err(|error| error.about(&name))?;
     match answer {
         ChangeAnswer::Done => Ok(()),
-        ChangeAnswer::NotYourTurn { holder } => Err(LockError::not_your_turn(
-            &name,
-            holder,
-            Caller::current_id(),
-        )),
+        ChangeAnswer::NotYourTurn { holder } => Err(LockError::not_your_turn(&name, holder, giver)),
         ChangeAnswer::SectionLost => Err(LockError::lost(&name, Lost::Expired)),
     }
 }

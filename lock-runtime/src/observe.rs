@@ -33,7 +33,7 @@ fn make_hold_span(name: &LockName, origin: Origin) -> Span {
 /// A section was granted.
 #[inline]
 pub(crate) fn acquired(lease: &Lease) {
-    let span = &lease.terms().span;
+    let span = lease.span();
     if !span.is_none() {
         span.record("owner", tracing::field::display(lease.owner().id()));
         span.record("token", lease.token().map_or(0, crate::FencingToken::get));
@@ -115,6 +115,16 @@ pub(crate) fn passthrough(what: &dyn std::fmt::Display) {
         target: "lock_runtime",
         "no lock manager is set: {what} runs without a lock, and so does every other; call \
          `set_lock_manager` at start-up, or set LOCK_REQUIRED=1 to refuse this",
+    );
+}
+
+/// A plain name looks like a template: nothing fills it in.
+#[cold]
+pub(crate) fn unfilled(name: &LockName) {
+    warn!(
+        target: "lock_runtime",
+        "the lock name `{name}` is taken as it is, braces included; use `lock_name!(\"…\")` to \
+         have placeholders filled in",
     );
 }
 

@@ -31,7 +31,7 @@ impl fmt::Debug for OwnerId {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
     id: OwnerId,
-    secret: u128,
+    secret: [u64; 2],
 }
 
 impl Owner {
@@ -50,9 +50,18 @@ impl Owner {
         self.id
     }
 
+    /// Somebody who knows the public number alone.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn with_another_secret(self) -> Self {
+        Self {
+            secret: rand::random(),
+            ..self
+        }
+    }
+
     /// The secret, for a backend to store and compare.
     #[must_use]
-    pub fn secret(&self) -> u128 {
+    pub fn secret(&self) -> [u64; 2] {
         self.secret
     }
 }

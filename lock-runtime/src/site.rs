@@ -3,8 +3,10 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::panic::Location;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::lease::Terms;
 use crate::options::{AuthPolicy, Mode, OnLost, Wait};
 
 /// Every annotated function of this binary, gathered by the linker.
@@ -16,8 +18,9 @@ pub static SITES: [Site];
 /// One annotated function: template, mode, options, and where it stands.
 ///
 /// `#[locked]` makes one per function, as a constant.
-#[derive(Clone, Copy)]
 pub struct Site {
+    /// What it asks of the global manager: made at the first call, the same for every other.
+    fixed: OnceLock<Terms>,
     templates: &'static [&'static str],
     function: fn() -> &'static str,
     file: &'static str,
@@ -32,6 +35,7 @@ pub struct Site {
     pub(crate) auth: Option<AuthPolicy>,
     pub(crate) own_manager: bool,
     pub(crate) blocking: bool,
+    pub(crate) own_path: bool,
 }
 
 macro_rules! setters {
@@ -55,6 +59,7 @@ impl Site {
         line: u32,
     ) -> Self {
         Self {
+            fixed: OnceLock::new(),
             templates,
             function,
             file,
@@ -69,6 +74,7 @@ impl Site {
             auth: None,
             own_manager: false,
             blocking: false,
+            own_path: false,
         }
     }
 
@@ -95,6 +101,8 @@ impl Site {
         own_manager() => own_manager = true;
         /// A sync function.
         blocking() => blocking = true;
+        /// Named after the path of its function.
+        own_path() => own_path = true;
     }
 
     /// At most so many owners at a time.
@@ -109,6 +117,12 @@ impl Site {
             None => panic!("`permits` must be at least 1"),
         };
         self
+    }
+
+    /// What it asks of the global manager.
+    #[inline]
+    pub(crate) fn fixed_terms(&self, make: impl FnOnce() -> Terms) -> &Terms {
+        self.fixed.get_or_init(make)
     }
 
     /// The templates as the annotation gives them, in the brace spelling.
@@ -192,9 +206,10 @@ impl Origin {
     }
 }
 
-/// The path of the function that a marker function was declared in.
-pub fn function_path<F>(_marker: &F) -> &'static str {
-    let path = std::any::type_name::<F>();
+/// The path of the function that a marker type was declared in.
+#[must_use]
+pub fn function_path<M>() -> &'static str {
+    let path = std::any::type_name::<M>();
     let path = path.rsplit_once("::").map_or(path, |(path, _)| path);
     path.trim_end_matches("::{{closure}}")
 }

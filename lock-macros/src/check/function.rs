@@ -1,5 +1,7 @@
 //! What a function must be for an attribute of ours to be put on it.
 
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens as _;
 use syn::{Error, Result};
 
 use crate::function::{Function, OutputKind, Shape};
@@ -76,11 +78,32 @@ fn or_on_error(attribute: &Attribute) -> &'static str {
     }
 }
 
-/// Options that need the body to be a future.
+/// Options that depend on the function that they stand at.
 pub(super) fn check_options(shape: &Shape, options: &Options, problems: &mut Problems) {
-    if !shape.blocking {
-        return;
+    if let Some(permits) = &options.permits
+        && names_any(permits.value.to_token_stream(), &shape.names)
+    {
+        problems.add(Error::new_spanned(
+            &permits.value,
+            "`permits` is a constant: all calls of one name need the same number",
+        ));
     }
+    if shape.blocking {
+        check_blocking(options, problems);
+    }
+}
+
+/// Whether an expression names `self` or a parameter.
+fn names_any(expression: TokenStream, names: &[Ident]) -> bool {
+    expression.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => word == "self" || names.contains(&word),
+        TokenTree::Group(group) => names_any(group.stream(), names),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
+
+/// Options that need the body to be a future.
+fn check_blocking(options: &Options, problems: &mut Problems) {
     if let Some(on_lost) = &options.on_lost
         && on_lost.value == OnLost::Cancel
     {

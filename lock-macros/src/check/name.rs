@@ -217,9 +217,14 @@ impl<'a> Scope<'a> {
             }
             let name = &named.name;
             let mut message = format!("nothing in the lock name refers to `{name}`");
-            let options = options::names().filter(|_| self.function.is_some());
-            if let Some(meant) = hint::closest(&name.to_string(), options) {
-                message += &format!("; did you mean the option `{meant}`?");
+            let word = self.function.map(|_| name.to_string());
+            if let Some(meant) = word.and_then(|word| options::meant(&word)) {
+                let option = if meant.starts_with('`') {
+                    "the option "
+                } else {
+                    ""
+                };
+                message += &format!("; did you mean {option}{meant}?");
             }
             problems.add(Error::new(name.span(), message));
         }

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
 
-use super::{in_body, site};
+use super::{borrowed, in_body, section, site};
 use crate::function::{Function, Shape};
 use crate::options::Auth;
 use crate::paths::Private;
@@ -16,16 +16,17 @@ pub(crate) fn auth(function: &Function, auth: &Auth, shape: &Shape) -> TokenStre
     let check = match &auth.caller {
         None => quote_spanned!(span=> #p::require_caller(#policy)),
         Some(caller) => {
-            let caller = in_body(shape, caller);
-            quote_spanned!(span=> #p::require_caller_from(#policy, &(#caller)))
+            let caller = borrowed(&in_body(shape, caller));
+            quote_spanned!(span=> #p::require_caller_from(#policy, #caller))
         }
     };
     let output = &shape.output.ty;
-    let body = &shape.body;
+    let body = section::as_tail(&shape.body);
     let body = shape.rebuild(quote_spanned! {span=>
         if let #p::core::result::Result::Err(__error) = #check {
             return <#output as #p::LockedOutput>::from_lock_error(__error);
-        } else #body
+        }
+        #body
     });
     function.with_body(&body)
 }

@@ -1,4 +1,4 @@
-//! `let __section = …;`: enters the section, or returns with the reason why not.
+//! `let __section = …;`: starts to enter the section, or enters it where the way in matters.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
@@ -11,6 +11,10 @@ pub(super) fn statement(context: &Context<'_>) -> TokenStream {
     let p = &context.private;
     let span = Span::mixed_site();
     let site = site::items(context);
+    if !context.options.needs_entry_first() {
+        let start = start(context);
+        return entered(context, &quote_spanned!(span=> #site #start));
+    }
     let entry = entry(context);
     let refused = refused(context);
     let enter = if context.checked.shape.blocking {
@@ -21,20 +25,54 @@ pub(super) fn statement(context: &Context<'_>) -> TokenStream {
     // The entry is made in a statement of its own: what its expressions borrow must not live
     // across the `await`, where it would have to be `Send`.
     let enter = quote_spanned! {span=>
-        {
-            #site
-            let __entry = #entry;
-            match #enter {
-                #p::core::result::Result::Ok(__section) => __section,
-                #p::core::result::Result::Err(__error) => return #refused,
-            }
+        #site
+        let __entry = #entry;
+        match #enter {
+            #p::core::result::Result::Ok(__section) => __section,
+            #p::core::result::Result::Err(__error) => return #refused,
         }
     };
+    entered(context, &enter)
+}
+
+/// Starts to enter, out of line, so that a call without a manager stays small.
+fn start(context: &Context<'_>) -> TokenStream {
+    let p = &context.private;
+    let span = Span::mixed_site();
+    let blocking = context.checked.shape.blocking;
+    if !context.options.has_computed_parts()
+        && let Some(writer) = name::only_writer(context)
+    {
+        let enter = if blocking {
+            quote_spanned!(span=> enter_blocking)
+        } else {
+            quote_spanned!(span=> enter)
+        };
+        return quote_spanned!(span=> #p::#enter(&__LOCK_SITE, |__name| { #writer }));
+    }
+    let entry = entry(context);
+    let start = if blocking {
+        quote_spanned!(span=> start_blocking)
+    } else {
+        quote_spanned!(span=> start)
+    };
+    quote_spanned!(span=> #p::out_of_line(|| #entry.#start()))
+}
+
+/// The section: of nothing, where calls run straight through.
+fn entered(context: &Context<'_>, enter: &TokenStream) -> TokenStream {
+    let p = &context.private;
+    let span = Span::mixed_site();
+    let mutability = (!context.checked.shape.blocking).then(|| quote_spanned!(span=> mut));
     if context.options.acts_without_manager() {
-        return quote_spanned!(span=> let __section = #enter;);
+        return quote_spanned!(span=> let #mutability __section = { #enter };);
     }
     quote_spanned! {span=>
-        let __section = if #p::passes_through() { #p::Section::none() } else #enter;
+        let #mutability __section = if #p::passes_through() {
+            #p::Section::none()
+        } else {
+            #enter
+        };
     }
 }
 
@@ -46,8 +84,8 @@ fn entry(context: &Context<'_>) -> TokenStream {
     let start = match &options.manager {
         None => quote_spanned!(span=> #p::Entry::new(&__LOCK_SITE)),
         Some(manager) => {
-            let manager = context.expression(&manager.value);
-            quote_spanned!(span=> #p::Entry::on(&__LOCK_SITE, &(#manager)))
+            let manager = context.borrowed(&manager.value);
+            quote_spanned!(span=> #p::Entry::on(&__LOCK_SITE, #manager))
         }
     };
     let mut entry = name::entry(context, &start);
@@ -66,8 +104,8 @@ fn entry(context: &Context<'_>) -> TokenStream {
     }
     let auth = options.auth.as_ref();
     if let Some(caller) = auth.and_then(|auth| auth.value.caller.as_ref()) {
-        let caller = context.expression(caller);
-        entry.extend(quote_spanned!(span=> .caller(&(#caller))));
+        let caller = context.borrowed(caller);
+        entry.extend(quote_spanned!(span=> .caller(#caller)));
     }
     entry
 }

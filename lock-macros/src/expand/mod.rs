@@ -14,16 +14,18 @@
 //!     let __section = if P::passes_through() {
 //!         P::Section::none()
 //!     } else {
-//!         // the site: a static, see `site`
-//!         let __entry = P::Entry::new(&__LOCK_SITE).name(|__name| { … });
-//!         match __entry.enter().await {
-//!             Ok(__section) => __section,
-//!             Err(__error) => return <R as P::LockedOutput>::from_lock_error(__error),
-//!         }
+//!         P::out_of_line(|| {
+//!             // the site: a static, see `site`
+//!             P::Entry::new(&__LOCK_SITE).name(|__name| { … }).start()
+//!         })
 //!     };
 //!     <R as P::LockedOutput>::settle(P::run(__section, async move { { body } }).await)
 //! }
 //! ```
+//!
+//! The run of the body begins with the way into the section, and a refusal comes out of it. Where
+//! an expression of the user's looks at the refusal (`on_busy`, `on_error`) or the body gets a
+//! handle, the section is entered first instead.
 //!
 //! The body is a block of its own, so that `return` and `?` in it pass through `settle`. A sync
 //! body is a closure instead.
@@ -38,8 +40,8 @@ mod name;
 mod section;
 mod site;
 
-use proc_macro2::{Group, Ident, TokenStream, TokenTree};
-use quote::ToTokens;
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote_spanned};
 use syn::Expr;
 
 use crate::check::Checked;
@@ -62,6 +64,18 @@ impl Context<'_> {
     fn expression(&self, expression: &Expr) -> TokenStream {
         in_body(&self.checked.shape, expression)
     }
+
+    /// A reference to what an expression of the user's yields.
+    fn borrowed(&self, expression: &Expr) -> TokenStream {
+        borrowed(&self.expression(expression))
+    }
+}
+
+/// A reference to what the tokens yield; an error about it stands where they do.
+fn borrowed(expression: &TokenStream) -> TokenStream {
+    let first = expression.clone().into_iter().next();
+    let span = first.map_or_else(Span::mixed_site, |token| token.span());
+    quote_spanned!(span.resolved_at(Span::mixed_site())=> &(#expression))
 }
 
 /// An expression of the user's as it has to read in front of the body, where `self` may have

@@ -14,26 +14,42 @@ use crate::paths::Private;
 /// Named arguments are evaluated once, before any name. With one name that is inside the call,
 /// which passthrough never makes; several names have to share them.
 pub(super) fn entry(context: &Context<'_>, start: &TokenStream) -> TokenStream {
-    let p = &context.private;
-    let named: Vec<_> = context
-        .options
-        .named
+    let named = named(context);
+    if let Some(writer) = only_writer(context) {
+        return quote_spanned!(Span::mixed_site()=> #start.name(|__name| { #writer }));
+    }
+    let writers = context
+        .checked
+        .names
         .iter()
-        .map(|named| (&named.name, context.expression(&named.value)))
-        .collect();
-    let mut writers = context.checked.names.iter().map(|name| match name {
+        .map(|name| writer(context, name));
+    let entry = quote_spanned!(Span::mixed_site()=> #start #(.name(|__name| { #writers }))*);
+    bound(&named, &entry)
+}
+
+/// What writes the name, where there is one name only.
+pub(super) fn only_writer(context: &Context<'_>) -> Option<TokenStream> {
+    match &*context.checked.names {
+        [name] => Some(bound(&named(context), &writer(context, name))),
+        _ => None,
+    }
+}
+
+fn writer(context: &Context<'_>, name: &Name) -> TokenStream {
+    match name {
         Name::OwnPath => {
             let path = site::own_path(context);
             quote_spanned!(Span::mixed_site()=> __name.literal(#path);)
         }
-        Name::Template(_, parts) => write(p, parts),
-    });
-    if let [_] = &*context.checked.names {
-        let writer = bound(&named, &writers.next().unwrap_or_default());
-        return quote_spanned!(Span::mixed_site()=> #start.name(|__name| { #writer }));
+        Name::Template(_, parts) => write(&context.private, parts),
     }
-    let entry = quote_spanned!(Span::mixed_site()=> #start #(.name(|__name| { #writers }))*);
-    bound(&named, &entry)
+}
+
+fn named<'a>(context: &Context<'a>) -> Vec<(&'a Ident, TokenStream)> {
+    let named = context.options.named.iter();
+    named
+        .map(|named| (&named.name, context.expression(&named.value)))
+        .collect()
 }
 
 /// The expression with the named arguments in scope.
@@ -44,9 +60,9 @@ fn bound(named: &[(&Ident, TokenStream)], expression: &TokenStream) -> TokenStre
         return expression.clone();
     }
     let names = named.iter().map(|(name, _)| name);
-    let values = named.iter().map(|(_, value)| value);
+    let values = named.iter().map(|(_, value)| super::borrowed(value));
     quote_spanned! {Span::mixed_site()=>
-        match (#(&(#values),)*) { (#(#names,)*) => { #expression } }
+        match (#(#values,)*) { (#(#names,)*) => { #expression } }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The whole of a locked body: enter, run, settle.
 
-use proc_macro2::{Span, TokenStream};
-use quote::quote_spanned;
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens as _, quote_spanned};
 
 use super::{Context, entry};
 use crate::function::Shape;
@@ -17,9 +17,10 @@ pub(super) fn locked(context: &Context<'_>) -> TokenStream {
     let held = guard.map(|_| quote_spanned!(span=> let __held = __section.held();));
     let guard = guard.map(|guard| quote_spanned!(span=> let #guard: &#p::Held = &__held;));
     let (outside, ended) = if shape.blocking {
-        let body = &shape.body;
+        let body = as_tail(&shape.body);
         // `?` and `return` leave the closure and not the function.
-        let ended = quote_spanned!(span=> #p::run_blocking(__section, move || -> #output #body));
+        let ended =
+            quote_spanned!(span=> #p::run_blocking(__section, move || -> #output { #body }));
         (guard, ended)
     } else {
         let rebound = shape.rebound.iter().map(|rebound| {
@@ -29,10 +30,15 @@ pub(super) fn locked(context: &Context<'_>) -> TokenStream {
         let body = typed(shape);
         // `move`: otherwise a parameter that is `Send` but not `Sync` would be borrowed, and the
         // future would not be `Send`.
-        let ended = quote_spanned! {span=>
-            #p::run(__section, async move { #guard #(#rebound)* #body }).await
+        // Pinned in place, so that what is awaited is small and a chain of such calls is shallow.
+        // It is declared after the section and so dropped before it.
+        let body = quote_spanned! {span=>
+            let __body = #p::core::pin::pin!(async move { #guard #(#rebound)* #body });
         };
-        (None, ended)
+        (
+            Some(body),
+            quote_spanned!(span=> #p::run(&mut __section, __body).await),
+        )
     };
     let settled = match &context.options.on_error {
         None => quote_spanned!(span=> <#output as #p::LockedOutput>::settle(#ended)),
@@ -48,11 +54,11 @@ pub(super) fn locked(context: &Context<'_>) -> TokenStream {
 ///
 /// A `return` that is never reached tells the compiler, so that the body is checked against the
 /// type as a function's body is, coercions and error messages included; therefore every token of
-/// it stands where the return type stands. The body is the arm of a `match`, because as a block at
-/// the end of another one it would be reported for braces that the user cannot leave out.
+/// it stands where the return type stands.
 fn typed(shape: &Shape) -> TokenStream {
     let span = shape.output.span.resolved_at(Span::mixed_site());
-    let (output, body) = (&shape.output.ty, &shape.body);
+    let output = &shape.output.ty;
+    let body = as_tail(&shape.body);
     let edge = quote_spanned! {span=>
         #[allow(
             unreachable_code,
@@ -67,5 +73,20 @@ fn typed(shape: &Shape) -> TokenStream {
             return __output;
         }
     };
-    quote_spanned!(Span::mixed_site()=> #edge match () { () => #body })
+    quote_spanned!(Span::mixed_site()=> #edge #body)
+}
+
+/// The body as the last expression of a block around it.
+///
+/// The arm of a `match`, because a block at the end of another one is reported for braces that the
+/// user cannot leave out; except with inner attributes, which only that block may have, and which
+/// keep it from being reported.
+pub(super) fn as_tail(body: &Group) -> TokenStream {
+    let mut first = body.stream().into_iter();
+    let mut next_is =
+        |mark| matches!(first.next(), Some(TokenTree::Punct(punct)) if punct.as_char() == mark);
+    if next_is('#') && next_is('!') {
+        return body.to_token_stream();
+    }
+    quote_spanned!(Span::mixed_site()=> match () { () => #body })
 }

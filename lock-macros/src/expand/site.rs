@@ -19,14 +19,12 @@ pub(super) fn items(context: &Context<'_>) -> TokenStream {
     });
     let settings = settings(context);
     quote_spanned! {Span::mixed_site()=>
-        fn __lock_site() -> &'static #p::core::primitive::str {
-            #p::function_path(&__lock_site)
-        }
+        enum __LockSite {}
         #[#p::linkme::distributed_slice(#p::SITES)]
         #[linkme(crate = #p::linkme)]
         static __LOCK_SITE: #p::Site = #p::Site::new(
             &[#(#templates),*],
-            __lock_site,
+            #p::function_path::<__LockSite>,
             #p::core::file!(),
             #p::core::line!(),
         ) #settings;
@@ -49,6 +47,9 @@ fn settings(context: &Context<'_>) -> TokenStream {
     let options = context.options;
     let span = Span::mixed_site();
     let mut calls = TokenStream::new();
+    if let [Name::OwnPath] = &*context.checked.names {
+        calls.extend(quote_spanned!(span=> .own_path()));
+    }
     if options.shared.is_some() {
         calls.extend(quote_spanned!(span=> .shared()));
     }

@@ -78,7 +78,7 @@ pub(super) fn enter(signature: &Signature, block: &Group) -> Option<Inner> {
         }
     }
     let receiver = names.iter().position(|name| name == "__self");
-    let receiver = receiver.map(|place| names.swap_remove(place));
+    let receiver = receiver.map(|place| names.remove(place));
     let (before, after) = (tokens[..braces].to_vec(), tokens[braces + 1..].to_vec());
     let frame = Frame::around(block, before, after);
     Some(Inner {

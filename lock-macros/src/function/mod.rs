@@ -17,7 +17,7 @@ pub(crate) use shape::{OutputKind, Shape};
 /// A function with an attribute of ours on it.
 pub(crate) struct Function {
     /// Its other attributes.
-    pub(crate) attributes: Vec<Attribute>,
+    attributes: Vec<Attribute>,
     visibility: Visibility,
     default: Option<Token![default]>,
     pub(crate) signature: Signature,
@@ -29,10 +29,12 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Takes away the attributes whose path ends in this name.
-    pub(crate) fn take_attribute(&mut self, name: &str) -> Option<Attribute> {
-        let place = self.attributes.iter().position(|a| is_named(a, name))?;
-        Some(self.attributes.remove(place))
+    /// The attribute that goes by this name, at whatever path.
+    pub(crate) fn attribute_mut(&mut self, name: &str) -> Option<&mut Attribute> {
+        self.attributes.iter_mut().find(|attribute| {
+            let last = attribute.path().segments.last();
+            last.is_some_and(|segment| segment.ident == name)
+        })
     }
 
     /// Takes `mut` off the parameters that [`Shape::rebound`] lists.
@@ -57,12 +59,6 @@ impl Function {
         self.signature.to_tokens(&mut tokens);
         tokens
     }
-}
-
-/// Whether the attribute goes by this name, at whatever path.
-pub(crate) fn is_named(attribute: &Attribute, name: &str) -> bool {
-    let last = attribute.path().segments.last();
-    last.is_some_and(|segment| segment.ident == name)
 }
 
 impl ToTokens for Function {

@@ -109,7 +109,7 @@ impl Bounds {
                 '>' if after_dash => {}
                 '>' if self.angles == 0 => return false,
                 '>' => self.angles -= 1,
-                ',' if self.angles == 0 => return false,
+                ',' | ';' if self.angles == 0 => return false,
                 _ => {}
             }
         }

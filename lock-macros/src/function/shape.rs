@@ -158,9 +158,10 @@ impl Shape {
 
     /// The function's body with `locked` in the place of what has to run under the lock.
     pub(crate) fn rebuild(&self, locked: TokenStream) -> Group {
-        let span = self.body.span().resolved_at(Span::mixed_site());
         let mut group = Group::new(Delimiter::Brace, locked);
-        group.set_span(span);
+        // As the user's own braces: with braces of ours the compiler takes the whole function for
+        // ours, and says nothing when nobody calls it.
+        group.set_span(self.body.span());
         for frame in self.around.iter().rev() {
             let mut tokens: TokenStream = frame.before.iter().cloned().collect();
             tokens.extend([TokenTree::Group(group)]);

@@ -30,14 +30,48 @@ const OPTIONS: [(&str, Option<&str>); 15] = [
     ("crate", Some("crate = ::my_runtime")),
 ];
 
+/// What other lock libraries call these things.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("concurrency", "`permits`"),
+    ("expire", "`ttl`"),
+    ("expires", "`ttl`"),
+    ("expiry", "`ttl`"),
+    (
+        "key",
+        "the lock name, which stands first and alone, like `\"task:{id}\"`",
+    ),
+    ("lease", "`ttl`"),
+    ("limit", "`permits`"),
+    (
+        "name",
+        "the lock name, which stands first and alone, like `\"task:{id}\"`",
+    ),
+    ("nowait", "`try`"),
+    ("read", "`shared`"),
+    ("readonly", "`shared`"),
+    (
+        "timeout",
+        "`wait` (how long a call queues) or `ttl` (the lease)",
+    ),
+];
+
 const EXPECTED: &str = "expected a string literal or an option: \
      a lock name is read when this is compiled, before any macro or constant";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The option that was most likely meant by a word that is none.
+pub(crate) fn meant(word: &str) -> Option<String> {
+    let elsewhere = ELSEWHERE.iter().find(|(known, _)| *known == word);
+    match elsewhere {
+        Some((_, ours)) => Some((*ours).to_owned()),
+        None => hint::closest(word, names()).map(|option| format!("`{option}`")),
+    }
+}
+
 /// The names of all options.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> + Clone {
+fn names() -> impl Iterator<Item = &'static str> + Clone {
     OPTIONS.iter().map(|(name, _)| *name)
 }
 
@@ -162,8 +196,8 @@ fn misplaced(name: &Ident, problem: &str) -> Error {
 
 fn unknown(name: &str) -> String {
     let mut message = format!("`{name}` is no option of `#[locked]`");
-    if let Some(meant) = hint::closest(name, names()) {
-        message += &format!("; did you mean `{meant}`?");
+    if let Some(meant) = meant(name) {
+        message += &format!("; did you mean {meant}?");
     }
     message + "\n  options: " + &hint::list(names())
 }
@@ -194,10 +228,10 @@ fn time(input: ParseStream<'_>, name: &str, least: Duration, most: Duration) -> 
     if (least..=most).contains(&time) {
         return Ok(Time::Known(time));
     }
-    let message = if most == Duration::MAX {
-        format!("`{name}` must be longer than nothing")
-    } else {
-        format!("`{name}` must be between {least:?} and 24h")
+    let message = match (least.is_zero(), most == DAY) {
+        (true, _) => format!("`{name}` must be at most 24h"),
+        (false, true) => format!("`{name}` must be between {least:?} and 24h"),
+        (false, false) => format!("`{name}` must be longer than nothing"),
     };
     Err(Error::new(span, message))
 }
@@ -217,7 +251,9 @@ fn permits(input: ParseStream<'_>) -> Result<Expr> {
 }
 
 fn on_lost(input: ParseStream<'_>) -> Result<OnLost> {
-    let choice = input.call(Ident::parse_any)?;
+    let Ok(choice) = input.call(Ident::parse_any) else {
+        return Err(unknown_choice(input.span()));
+    };
     match choice.to_string().as_str() {
         "cancel" => Ok(OnLost::Cancel),
         "finish" => Ok(OnLost::Finish),

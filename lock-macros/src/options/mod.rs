@@ -12,7 +12,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::{Expr, LitStr, Path, Result, Token};
 
 use crate::problems::Problems;
-pub(crate) use argument::names;
+pub(crate) use argument::meant;
 pub(crate) use auth::{Auth, Policy};
 
 /// Everything that `#[locked(…)]` was given.
@@ -73,6 +73,29 @@ impl Options {
     /// is something to do even when no global manager is set.
     pub(crate) fn acts_without_manager(&self) -> bool {
         self.auth.is_some() || self.manager.is_some()
+    }
+
+    /// Whether anything but the name is computed at the call.
+    pub(crate) fn has_computed_parts(&self) -> bool {
+        let limits = [&self.ttl, &self.max_hold, &self.at_least];
+        let is_computed = |time: &Time| matches!(time, Time::Computed(_));
+        let waits = self.wait.as_ref().map(|wait| &wait.value);
+        self.manager.is_some()
+            || self
+                .auth
+                .as_ref()
+                .is_some_and(|auth| auth.value.caller.is_some())
+            || matches!(waits, Some(Wait::For(time)) if is_computed(time))
+            || limits
+                .into_iter()
+                .flatten()
+                .any(|limit| is_computed(&limit.value))
+    }
+
+    /// Whether the section has to be entered before the body is made: an expression of the
+    /// user's looks at the refusal and at the parameters, or the body gets a handle.
+    pub(crate) fn needs_entry_first(&self) -> bool {
+        self.on_busy.is_some() || self.on_error.is_some() || self.guard.is_some()
     }
 }
 

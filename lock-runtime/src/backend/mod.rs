@@ -6,6 +6,7 @@ mod reply;
 mod request;
 pub mod testing;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use capabilities::Capabilities;
@@ -46,7 +47,7 @@ use crate::name::LockName;
 /// * **Cancellation.** A future that a method returned is driven to its end by the runtime, on
 ///   its own thread, whatever becomes of the caller. Only an embedded backend is dropped half-way.
 ///
-/// [`conformance`](crate::conformance) is the suite that checks all of it.
+/// The module `conformance`, behind the feature of that name, is the suite that checks all of it.
 ///
 /// A whole backend over any store with a conditional write is the example `custom_backend`.
 pub trait Backend: Send + Sync + 'static {
@@ -139,6 +140,14 @@ pub trait Backend: Send + Sync + 'static {
     fn change(&self, change: &Change) -> Reply<Result<ChangeAnswer, BackendError>> {
         let _ = change;
         undeclared("identity")
+    }
+
+    /// The leases of a manager that are held here, for a shutdown to wait for and to end: what is
+    /// embedded knows them, so that nobody has to count.
+    /// Needs [`Capabilities::embedded`].
+    fn embedded_leases(&self, manager: u64) -> Vec<Arc<Lease>> {
+        let _ = manager;
+        Vec::new()
     }
 
     /// Every lock of a namespace whose name begins with a prefix, by name.

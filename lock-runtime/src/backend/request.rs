@@ -72,6 +72,11 @@ impl Request {
         self.patience.deadline(now)
     }
 
+    /// Whether it queues at all.
+    pub(crate) fn waits(&self) -> bool {
+        self.patience != Patience::Wait(Wait::NONE)
+    }
+
     /// Which callers may enter; `None` for a request without regard to callers, which may enter
     /// only while the lock is assigned to nobody.
     #[must_use]
@@ -82,7 +87,7 @@ impl Request {
     /// Who calls, where somebody is known to.
     #[must_use]
     pub fn caller(&self) -> Option<&CallerId> {
-        self.lease.terms().caller.as_ref()
+        self.lease.caller()
     }
 
     /// The acquisition itself, for a backend that reports losses to it.
@@ -143,14 +148,14 @@ impl Grant {
 
 /// A name that is busy.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct Busy {
-    /// Who is in the way, where the backend knows.
-    pub in_the_way: Option<InTheWay>,
-    /// How many came first.
-    pub ahead: usize,
-    /// When asking again may help at the latest: the holder's lease ends then.
-    pub look_again: Option<Duration>,
+pub struct Busy(Option<Box<BusyDetails>>);
+
+/// What is known of a busy name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct BusyDetails {
+    pub(crate) in_the_way: Option<InTheWay>,
+    pub(crate) ahead: usize,
+    pub(crate) look_again: Option<Duration>,
 }
 
 impl Busy {
@@ -162,23 +167,29 @@ impl Busy {
 
     /// The same with who is in the way.
     #[must_use]
-    pub fn because_of(mut self, in_the_way: InTheWay) -> Self {
-        self.in_the_way = Some(in_the_way);
-        self
+    pub fn because_of(self, in_the_way: InTheWay) -> Self {
+        self.with(|details| details.in_the_way = Some(in_the_way))
     }
 
     /// The same with how many came first.
     #[must_use]
-    pub fn ahead(mut self, ahead: usize) -> Self {
-        self.ahead = ahead;
+    pub fn ahead(self, ahead: usize) -> Self {
+        self.with(|details| details.ahead = ahead)
+    }
+
+    /// The same with the time after which the holder's lease ends: asking again may help then.
+    #[must_use]
+    pub fn look_again(self, after: Duration) -> Self {
+        self.with(|details| details.look_again = Some(after))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut BusyDetails)) -> Self {
+        change(self.0.get_or_insert_default());
         self
     }
 
-    /// The same with the time after which the holder's lease ends.
-    #[must_use]
-    pub fn look_again(mut self, after: Duration) -> Self {
-        self.look_again = Some(after);
-        self
+    pub(crate) fn details(self) -> BusyDetails {
+        self.0.map_or_else(BusyDetails::default, |details| *details)
     }
 }
 
@@ -239,6 +250,18 @@ impl Change {
             Self::Assign { name, .. }
             | Self::Transfer { name, .. }
             | Self::Unassign { name, .. } => name,
+        }
+    }
+
+    /// The caller on whose word it changes; `None` for an operator.
+    pub(crate) fn giver(&self) -> Option<&CallerId> {
+        match self {
+            Self::Assign { giver, .. }
+            | Self::Transfer { giver, .. }
+            | Self::Unassign { giver, .. } => match giver {
+                OnWhoseWord::Caller(caller) | OnWhoseWord::Holder(caller) => Some(caller),
+                OnWhoseWord::Operator => None,
+            },
         }
     }
 }

@@ -72,6 +72,8 @@ impl AlwaysFree {
 const EMBEDDED: Capabilities = Capabilities {
     embedded: true,
     fencing: true,
+    // What they answer they answer at once, also to those who would wait.
+    queue: true,
     shared: true,
     permits: true,
     ..Capabilities::none()

@@ -12,7 +12,8 @@ use crate::sync::{Mutex, lock};
 /// Build a manager with [`ManualClock::clock`], then move time with [`ManualClock::advance`]:
 /// every lease that ends, every waiter whose time is up and every renewal that is due on the way
 /// happens in its order, at its own moment, before `advance` returns. What a remote backend does
-/// on its own thread is only started.
+/// on its own thread is only started. Bodies are not polled in between, so that one step longer
+/// than `max_idle` loses every body that waits: take several steps, or set `max_idle` longer.
 ///
 /// ```
 /// use std::time::Duration;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Inner, LockError, LockErrorKind};
-use crate::caller::CallerId;
+use crate::caller::{Caller, CallerId};
 use crate::info::{InTheWay, Shown};
 use crate::name::{LockName, NameError};
 use crate::site::Origin;
@@ -55,11 +55,13 @@ impl LockError {
             })
     }
 
-    pub(crate) fn would_block(name: Option<&LockName>) -> Self {
+    pub(crate) fn would_block(why: &str, name: Option<&LockName>) -> Self {
         let error = Self::new(
             LockErrorKind::WouldBlock,
-            "this thread runs async tasks, and a sync function that waits here would stop them; \
-             make the function `async`, or call it in `spawn_blocking` or on a multi-threaded runtime",
+            format!(
+                "{why}; make the function `async`, or call it in `spawn_blocking` or on a \
+                 multi-threaded runtime"
+            ),
         );
         match name {
             Some(name) => error.about(name),
@@ -73,7 +75,7 @@ impl LockError {
         caller: Option<CallerId>,
     ) -> Self {
         let detail = match (&holder, &caller) {
-            (None, _) => "assigned to nobody, and the site wants a holder",
+            (None, _) => "nobody holds it, and this call is for its holder alone",
             (Some(_), None) => "the caller is not known",
             (Some(_), Some(_)) => "",
         };
@@ -85,12 +87,25 @@ impl LockError {
             })
     }
 
+    /// Somebody names another caller as the one on whose word a lock changes hands.
+    pub(crate) fn speaks_for_another(name: &LockName, caller: CallerId, named: &CallerId) -> Self {
+        let detail = format!(
+            "the call names {named}, and nobody speaks for another; `as_operator` says that this \
+             is meant"
+        );
+        Self::new(LockErrorKind::NotYourTurn, detail)
+            .about(name)
+            .with(|inner| inner.caller = Some(caller))
+    }
+
     pub(crate) fn unauthenticated() -> Self {
-        Self::new(
-            LockErrorKind::Unauthenticated,
+        let detail = if Caller::current().is_some() {
+            "the caller is anonymous, and has to say who it is"
+        } else {
             "no caller is known here; run the call inside `Caller::scope`, carry it into spawned \
-             tasks with `in_current_caller`, or name the caller in the annotation",
-        )
+             tasks with `in_current_caller`, or name the caller"
+        };
+        Self::new(LockErrorKind::Unauthenticated, detail)
     }
 
     pub(crate) fn reentered(name: &LockName, outer: Origin, what: &str) -> Self {
@@ -200,9 +215,12 @@ impl fmt::Display for Lost {
 /// assert_eq!(error.to_string(), "connection refused");
 /// ```
 #[derive(Clone, Debug)]
-pub struct BackendError {
+pub struct BackendError(Box<BackendFailure>);
+
+#[derive(Clone, Debug)]
+struct BackendFailure {
     message: String,
-    pub(crate) effect_unknown: bool,
+    effect_unknown: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -210,25 +228,30 @@ impl BackendError {
     /// A failure that surely had no effect.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(BackendFailure {
             message: message.into(),
             effect_unknown: false,
             source: None,
-        }
+        }))
     }
 
     /// A failure after which nobody knows whether the request took effect: the reply never came.
     #[must_use]
     pub fn effect_unknown(mut self) -> Self {
-        self.effect_unknown = true;
+        self.0.effect_unknown = true;
         self
     }
 
     /// The same with what caused it. Its text must hold no secret: it goes to logs.
     #[must_use]
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.source = Some(Arc::new(source));
+        self.0.source = Some(Arc::new(source));
         self
+    }
+
+    /// Whether nobody knows if the request took effect.
+    pub(crate) fn is_effect_unknown(&self) -> bool {
+        self.0.effect_unknown
     }
 
     pub(crate) fn timed_out(after: Duration) -> Self {
@@ -238,13 +261,13 @@ impl BackendError {
 
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl std::error::Error for BackendError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        let source = self.source.as_deref()?;
+        let source = self.0.source.as_deref()?;
         Some(source)
     }
 }

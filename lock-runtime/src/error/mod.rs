@@ -70,7 +70,7 @@ pub enum LockErrorKind {
     Unavailable,
     /// The backend cannot do what was asked for.
     Unsupported,
-    /// The name is busy, and this thread must not wait.
+    /// The call would have to wait, for the name or for a remote backend, and this thread must not.
     WouldBlock,
 }
 
@@ -99,11 +99,13 @@ impl LockError {
         self.0.waited
     }
 
-    /// Somebody else holds the lock and the wait, if there was one, is over; or this thread must
-    /// not wait for it.
+    /// Somebody else holds the lock and the wait, if there was one, is over.
+    ///
+    /// A call that had to wait where it must not is a fault of the program and not this: with a
+    /// remote backend nobody knows then whether the lock is free.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        matches!(self.0.kind, LockErrorKind::Busy | LockErrorKind::WouldBlock)
+        self.0.kind == LockErrorKind::Busy
     }
 
     /// The lock was lost while it was held.
@@ -161,10 +163,12 @@ impl fmt::Display for LockError {
             (LockErrorKind::Lost, Some(name)) => write!(f, "Lock lost: {name}")?,
             (LockErrorKind::NotYourTurn, Some(name)) => write!(f, "Not your turn: {name}")?,
             (LockErrorKind::NotYourTurn, None) => f.write_str("Not your turn")?,
-            (LockErrorKind::Unauthenticated, _) => f.write_str("Unauthenticated")?,
-            (LockErrorKind::InvalidOption | LockErrorKind::Closed, None) => {
-                return f.write_str(&inner.detail);
-            }
+            (LockErrorKind::Unauthenticated, Some(name)) => write!(f, "Unauthenticated: {name}")?,
+            (LockErrorKind::Unauthenticated, None) => f.write_str("Unauthenticated")?,
+            (
+                LockErrorKind::InvalidOption | LockErrorKind::Closed | LockErrorKind::Unsupported,
+                None,
+            ) => return f.write_str(&inner.detail),
             (_, Some(name)) => write!(f, "Could not acquire lock: {name}")?,
             (_, None) => f.write_str("Could not acquire lock")?,
         }

@@ -1,6 +1,8 @@
 //! The lease: what one acquisition is, and what became of it.
 
+mod inner;
 mod pool;
+mod terms;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -8,6 +10,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tracing::Span;
 
 use crate::caller::CallerId;
 use crate::clock::Moment;
@@ -16,11 +19,12 @@ use crate::fencing::FencingToken;
 use crate::name::LockName;
 use crate::options::Mode;
 use crate::owner::{Owner, OwnerInfo, Process};
-use crate::site::Origin;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 
+use inner::Inner;
 pub(crate) use pool::{give_back, take};
+pub(crate) use terms::{SharedTerms, Terms};
 
 /// One acquisition of one name, shared by everybody who has to do with it: the section, its
 /// handles, the renewal, and the backend.
@@ -28,7 +32,14 @@ pub(crate) use pool::{give_back, take};
 /// A backend reads what is asked for, and may say that the section was lost
 /// ([`Lease::report_lost`]). Everything else is the runtime's.
 pub struct Lease {
-    terms: Terms,
+    name: LockName,
+    owner: Owner,
+    manager: u64,
+    process: Arc<Process>,
+    terms: SharedTerms,
+    caller: Option<CallerId>,
+    /// The span that the body runs in.
+    span: Span,
     state: AtomicU8,
     /// The fencing token; zero for none.
     token: AtomicU64,
@@ -46,31 +57,13 @@ pub struct Lease {
     probed_at: AtomicU64,
     body: Mutex<Option<Waker>>,
     lost: Notify,
-    reentries: OnceLock<Arc<Semaphore>>,
+    inner: OnceLock<Inner>,
     #[cfg(feature = "metrics")]
     granted_at: OnceLock<std::time::Instant>,
     /// Its place with those who watch over it; `usize::MAX` for none.
     watched_at: AtomicUsize,
     /// Held while a renewal is under way, so that a release never overtakes it.
     renewal: Semaphore,
-}
-
-/// What an acquisition asks for.
-#[derive(Clone, Debug)]
-pub(crate) struct Terms {
-    pub(crate) name: LockName,
-    pub(crate) owner: Owner,
-    pub(crate) process: Arc<Process>,
-    pub(crate) origin: Origin,
-    pub(crate) manager: u64,
-    pub(crate) mode: Mode,
-    pub(crate) ttl: Duration,
-    pub(crate) max_hold: Option<Duration>,
-    pub(crate) at_least: Duration,
-    pub(crate) renewed: bool,
-    pub(crate) reentrant: bool,
-    pub(crate) caller: Option<CallerId>,
-    pub(crate) span: tracing::Span,
 }
 
 const ASKED: u8 = 0;
@@ -89,14 +82,18 @@ const CAUSES: [Lost; 6] = [
 ];
 
 impl Lease {
-    fn new(terms: Terms) -> Self {
-        let ttl = u64::try_from(terms.ttl.as_nanos()).unwrap_or(u64::MAX);
+    /// A lease of this name, for a new owner.
+    fn new(name: LockName, manager: u64, process: &Arc<Process>, terms: &SharedTerms) -> Self {
         Self {
-            ttl: AtomicU64::new(ttl),
+            name,
+            owner: Owner::random(),
+            manager,
+            process: Arc::clone(process),
+            terms: terms.clone(),
+            caller: None,
+            span: Span::none(),
+            ttl: AtomicU64::new(nanos(terms.ttl)),
             renewed: AtomicBool::new(terms.renewed),
-            #[cfg(feature = "metrics")]
-            granted_at: OnceLock::new(),
-            terms,
             state: AtomicU8::new(ASKED),
             token: AtomicU64::new(0),
             deadline: AtomicU64::new(Moment::NEVER.as_nanos()),
@@ -105,30 +102,74 @@ impl Lease {
             probed_at: AtomicU64::new(0),
             body: Mutex::new(None),
             lost: Notify::const_new(),
-            reentries: OnceLock::new(),
+            inner: OnceLock::new(),
+            #[cfg(feature = "metrics")]
+            granted_at: OnceLock::new(),
             watched_at: AtomicUsize::new(usize::MAX),
             renewal: Semaphore::const_new(1),
         }
     }
 
+    /// The same request of another owner.
+    pub(crate) fn of_another(&self, owner: Owner) -> Arc<Self> {
+        let mut lease = Self::new(self.name.clone(), self.manager, &self.process, &self.terms);
+        lease.owner = owner;
+        lease.caller.clone_from(&self.caller);
+        lease.span = self.span.clone();
+        Arc::new(lease)
+    }
+
+    /// Makes a used lease that nobody else knows like a new one. What a lease without a wait, a
+    /// loss or a re-entry has not touched is left as it is.
+    fn renew(&mut self, name: LockName, manager: u64, process: &Arc<Process>, terms: &SharedTerms) {
+        self.name = name;
+        self.owner = Owner::random();
+        self.manager = manager;
+        if !Arc::ptr_eq(&self.process, process) {
+            self.process = Arc::clone(process);
+        }
+        self.terms = terms.clone();
+        self.caller = None;
+        if !self.span.is_none() {
+            self.span = Span::none();
+        }
+        *self.ttl.get_mut() = nanos(terms.ttl);
+        *self.renewed.get_mut() = terms.renewed;
+        *self.state.get_mut() = ASKED;
+        *self.token.get_mut() = 0;
+        *self.deadline.get_mut() = Moment::NEVER.as_nanos();
+        *self.entries.get_mut() = 1;
+        *self.body_began.get_mut() = false;
+        *self.probed_at.get_mut() = 0;
+        if let Ok(body) = self.body.get_mut() {
+            *body = None;
+        }
+        if self.inner.get().is_some() {
+            self.inner = OnceLock::new();
+        }
+        #[cfg(feature = "metrics")]
+        {
+            self.granted_at = OnceLock::new();
+        }
+        *self.watched_at.get_mut() = usize::MAX;
+    }
+
     /// The lock.
     #[must_use]
     pub fn name(&self) -> &LockName {
-        &self.terms.name
+        &self.name
     }
 
     /// The owner that the backend grants to, and checks.
     #[must_use]
     pub fn owner(&self) -> Owner {
-        self.terms.owner
+        self.owner
     }
 
     /// Who the owner is, for people to read.
     #[must_use]
     pub fn describe(&self) -> OwnerInfo {
-        self.terms
-            .process
-            .describe(self.terms.owner.id(), self.terms.origin)
+        self.process.describe(self.owner.id(), self.terms.origin)
     }
 
     /// The mode that is asked for.
@@ -166,14 +207,13 @@ impl Lease {
     /// An async body is dropped before it is polled again. Saying it again, or of a section that
     /// has ended, does nothing.
     pub fn report_lost(&self, cause: Lost) {
-        if let Some(waker) = self.lose(cause) {
-            waker.wake();
+        if self.lose(cause) {
+            self.announce_loss();
         }
     }
 
     pub(crate) fn set_ttl(&self, ttl: Duration) {
-        let nanos = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
-        self.ttl.store(nanos, Ordering::Relaxed);
+        self.ttl.store(nanos(ttl), Ordering::Relaxed);
     }
 
     /// From now on it ends by itself: whoever takes it over renews it.
@@ -195,6 +235,20 @@ impl Lease {
         &self.terms
     }
 
+    pub(crate) fn caller(&self) -> Option<&CallerId> {
+        self.caller.as_ref()
+    }
+
+    /// The number of the manager that it was asked of.
+    #[must_use]
+    pub fn manager(&self) -> u64 {
+        self.manager
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
     /// The backend has granted it. It may have been lost since; then it stays lost.
     pub(crate) fn grant(&self, token: Option<FencingToken>, deadline: Moment) {
         self.token
@@ -214,9 +268,10 @@ impl Lease {
         Moment::from_nanos(self.deadline.load(Ordering::Acquire))
     }
 
-    /// Marks it as lost, and returns the body's waker, to be woken when no lock is held.
+    /// Marks it as lost. Says whether it was not over before; then
+    /// [`announce_loss`](Self::announce_loss) follows, when no lock is held.
     #[must_use]
-    pub(crate) fn lose(&self, cause: Lost) -> Option<Waker> {
+    pub(crate) fn lose(&self, cause: Lost) -> bool {
         let number = CAUSES.iter().position(|known| *known == cause).unwrap_or(0);
         let lost = LOST + u8::try_from(number).unwrap_or(0);
         // A backend may take a section away before the runtime has even seen the grant.
@@ -224,9 +279,13 @@ impl Lease {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
                 matches!(state, ASKED | HELD).then_some(lost)
             })
-            .ok()?;
+            .is_ok()
+    }
+
+    /// Wakes everybody inside, and those who watch it. Foreign code: no lock is held meanwhile.
+    pub(crate) fn announce_loss(&self) {
         self.lost.notify_waiters();
-        lock(&self.body).take()
+        self.bodies().into_iter().for_each(Waker::wake);
     }
 
     /// Marks it as ended by its owner. Says whether it was held until now.
@@ -296,11 +355,6 @@ impl Lease {
         self.body_began.load(Ordering::Relaxed)
     }
 
-    /// The gate through which entries from inside go, one at a time.
-    pub(crate) fn reentries(&self) -> &Arc<Semaphore> {
-        self.reentries.get_or_init(|| Arc::new(Semaphore::new(1)))
-    }
-
     /// Its place with those who watch over it.
     pub(crate) fn watched_at(&self) -> Option<usize> {
         let place = self.watched_at.load(Ordering::Acquire);
@@ -339,9 +393,12 @@ impl Lease {
         }
     }
 
-    /// Wakes the body to see whether it is still polled. Returns since when it has not been.
+    /// Wakes the bodies to see whether they are still polled. Returns since when it has not been.
     pub(crate) fn probe_body(&self, now: Moment) -> Option<Moment> {
-        let waker = lock(&self.body).clone()?;
+        let bodies = self.bodies();
+        if bodies.is_empty() {
+            return None;
+        }
         let since = match self.probed_at.load(Ordering::Relaxed) {
             0 => {
                 self.probed_at
@@ -350,19 +407,26 @@ impl Lease {
             }
             since => Moment::from_nanos(since),
         };
-        waker.wake();
+        bodies.into_iter().for_each(Waker::wake);
         Some(since)
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("name", &self.terms.name)
-            .field("owner", &self.terms.owner)
+            .field("name", &self.name)
+            .field("owner", &self.owner)
             .field("mode", &self.terms.mode)
             .field("token", &self.token())
             .field("lost", &self.loss())
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

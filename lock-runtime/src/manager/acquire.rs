@@ -1,10 +1,10 @@
 //! One acquisition of one name, from the request to the lease in hand.
 
+mod handover;
 mod remote;
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,27 +14,11 @@ use crate::backend::{Answer, Grant, Patience, Reply, Request};
 use crate::caller::CallerId;
 use crate::clock::Moment;
 use crate::error::{BackendError, LockError};
-use crate::lease::{self, Terms};
+use crate::lease::{self, SharedTerms};
 use crate::name::LockName;
 use crate::observe;
-use crate::options::{AuthPolicy, Mode, Wait};
+use crate::options::{Mode, Wait};
 use crate::owner::Owner;
-use crate::site::Origin;
-
-/// What is wished for, in all names of a section alike.
-#[derive(Clone, Debug)]
-pub(crate) struct Wish {
-    pub(crate) origin: Origin,
-    pub(crate) mode: Mode,
-    pub(crate) wait: Wait,
-    pub(crate) ttl: Duration,
-    pub(crate) max_hold: Option<Duration>,
-    pub(crate) at_least: Duration,
-    pub(crate) renewed: bool,
-    pub(crate) reentrant: bool,
-    pub(crate) auth: Option<AuthPolicy>,
-    pub(crate) caller: Option<CallerId>,
-}
 
 /// An acquisition: decided already, or under way. Dropping it takes the request back.
 pub(crate) enum Acquiring {
@@ -79,11 +63,17 @@ impl fmt::Debug for Acquiring {
 
 impl ManagerRef {
     /// Asks for a name. An embedded backend that can grant at once has done so on return.
-    pub(crate) fn acquire(&self, name: LockName, wish: &Wish, patience: Patience) -> Acquiring {
+    pub(crate) fn acquire(
+        &self,
+        name: LockName,
+        terms: &SharedTerms,
+        caller: Option<&CallerId>,
+        patience: Patience,
+    ) -> Acquiring {
         if let Err(error) = self.check_open() {
             return Acquiring::decided(Err(error.about(&name)));
         }
-        let request = self.request(name, wish, patience);
+        let request = self.request(name, terms, caller, patience);
         if self.capabilities.embedded {
             self.acquire_embedded(request)
         } else {
@@ -91,26 +81,18 @@ impl ManagerRef {
         }
     }
 
-    pub(crate) fn request(&self, name: LockName, wish: &Wish, patience: Patience) -> Request {
-        let span = observe::hold_span(&name, wish.origin);
+    pub(crate) fn request(
+        &self,
+        name: LockName,
+        terms: &SharedTerms,
+        caller: Option<&CallerId>,
+        patience: Patience,
+    ) -> Request {
+        let span = observe::hold_span(&name, terms.origin);
         Request {
-            lease: lease::take(Terms {
-                name,
-                owner: Owner::random(),
-                process: Arc::clone(&self.process),
-                origin: wish.origin,
-                manager: self.id,
-                mode: wish.mode,
-                ttl: wish.ttl,
-                max_hold: wish.max_hold,
-                at_least: wish.at_least,
-                renewed: wish.renewed,
-                reentrant: wish.reentrant,
-                caller: wish.caller.clone(),
-                span,
-            }),
+            lease: lease::take(name, self.id, &self.process, terms, caller, span),
             patience,
-            auth: wish.auth,
+            auth: terms.auth,
         }
     }
 
@@ -122,6 +104,10 @@ impl ManagerRef {
             self.clock.now()
         };
         match self.backend.acquire(&request).ready() {
+            // It cannot queue: it is asked again and again, as every other that cannot.
+            Ok(Ok(Answer::Busy(_))) if !self.capabilities.queue && request.waits() => {
+                remote::acquire(self.clone(), request)
+            }
             Ok(answer) => Acquiring::decided(self.take_up(request, sent, None, answer)),
             Err(reply) => {
                 let manager = self.clone();
@@ -160,7 +146,14 @@ impl ManagerRef {
             Answer::Granted(grant) => {
                 let deadline = self.deadline(&request, sent, grant);
                 request.lease.grant(grant.token, deadline);
-                Ok(Hold::new(self.clone(), request.lease))
+                let hold = Hold::new(self.clone(), request.lease);
+                // A shutdown that has begun before this section counted does not wait for it.
+                if let Err(error) = self.check_open() {
+                    return Err(hold
+                        .lease()
+                        .map_or(error.clone(), |lease| error.about(lease.name())));
+                }
+                Ok(hold)
             }
             answer => Err(self.refusal(&request, started, answer)),
         }
@@ -193,6 +186,7 @@ impl ManagerRef {
         let error = match answer {
             Answer::Busy(busy) => {
                 let waited = started.map_or(Duration::ZERO, |started| self.clock.now() - started);
+                let busy = busy.details();
                 LockError::busy(name, waited, busy.in_the_way, busy.ahead)
             }
             Answer::Conflict { in_use } => {
@@ -216,12 +210,12 @@ impl ManagerRef {
         self,
         giver: Owner,
         name: LockName,
-        wish: &Wish,
+        terms: &SharedTerms,
     ) -> Result<Hold, LockError> {
         self.check_capability(self.capabilities.adopt, "adopting")
             .map_err(|error| error.about(&name))?;
         self.check_open().map_err(|error| error.about(&name))?;
-        let request = self.request(name, wish, Patience::Wait(Wait::NONE));
+        let request = self.request(name, terms, None, Patience::Wait(Wait::NONE));
         if self.capabilities.embedded {
             let sent = self.clock.now();
             let answer = self.backend.adopt(giver, &request).await;

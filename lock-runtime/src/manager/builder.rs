@@ -36,6 +36,8 @@ pub struct LockManagerBuilder {
     namespace: Option<String>,
     application: Option<String>,
     defaults: Defaults,
+    #[cfg(feature = "conformance")]
+    wire: Option<crate::conformance::Wire>,
 }
 
 enum Place {
@@ -60,6 +62,8 @@ impl Default for LockManagerBuilder {
                 request_timeout: DEFAULT_REQUEST_TIMEOUT,
                 slow_hold: DEFAULT_SLOW_HOLD,
             },
+            #[cfg(feature = "conformance")]
+            wire: None,
         }
     }
 }
@@ -69,7 +73,7 @@ impl LockManagerBuilder {
     ///
     /// # Errors
     ///
-    /// When a variable cannot be understood.
+    /// When a variable cannot be understood, or one of the others is set without `LOCK_URL`.
     pub fn from_env() -> Result<Option<Self>, LockError> {
         url::from_env(|variable| std::env::var(variable).ok())
     }
@@ -166,6 +170,13 @@ impl LockManagerBuilder {
         self
     }
 
+    /// The suite can cut this wire between the manager and its backend.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn wire(mut self, wire: crate::conformance::Wire) -> Self {
+        self.wire = Some(wire);
+        self
+    }
+
     /// Builds a manager whose backend answers at once, as the embedded one does.
     ///
     /// # Errors
@@ -223,7 +234,8 @@ impl LockManagerBuilder {
         }
         let namespace = self.namespace.unwrap_or_default();
         if !namespace.is_empty() {
-            name::check_namespace(&namespace)?;
+            name::check_namespace(&namespace)
+                .map_err(|error| LockError::invalid_option(error.to_string()))?;
         }
         let backend = match self.place {
             Some(Place::Backend(backend)) => backend,
@@ -234,6 +246,11 @@ impl LockManagerBuilder {
                     "no backend was chosen: call `memory()`, `url(…)` or `backend(…)`",
                 ));
             }
+        };
+        #[cfg(feature = "conformance")]
+        let backend = match self.wire {
+            Some(wire) => wire.to(backend),
+            None => backend,
         };
         self.clock.start().map_err(|error| {
             LockError::invalid_option(format!("no thread could be started for the clock: {error}"))

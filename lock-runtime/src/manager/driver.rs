@@ -14,9 +14,15 @@ use crate::error::LockError;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) struct Driver {
+    runtime: Arc<Thread>,
+    under_way: Arc<UnderWay>,
+}
+
+/// The runtime, kept by every request that runs on it: what was sent is driven to its end, also
+/// when the manager is gone.
+struct Thread {
     /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
-    under_way: Arc<UnderWay>,
 }
 
 /// Requests that still run.
@@ -41,7 +47,9 @@ impl Driver {
                 ))
             })?;
         Ok(Self {
-            runtime: Some(runtime),
+            runtime: Arc::new(Thread {
+                runtime: Some(runtime),
+            }),
             under_way: Arc::default(),
         })
     }
@@ -54,12 +62,14 @@ impl Driver {
         let (sender, receiver) = oneshot::channel();
         self.under_way.requests.fetch_add(1, Ordering::AcqRel);
         let under_way = Request(Arc::clone(&self.under_way));
-        if let Some(runtime) = &self.runtime {
+        if let Some(runtime) = &self.runtime.runtime {
+            let kept = Arc::clone(&self.runtime);
             runtime.spawn(async move {
                 let answer = request.await;
                 // Nobody waits for it any more: then the answer is dropped, and undoes itself.
                 drop(sender.send(answer));
                 drop(under_way);
+                drop(kept);
             });
         }
         receiver
@@ -85,9 +95,10 @@ impl Drop for Request {
     }
 }
 
-impl Drop for Driver {
+impl Drop for Thread {
     fn drop(&mut self) {
-        // The last user may be a task of some runtime, where waiting for a thread is forbidden.
+        // The last user may be a task of some runtime, where waiting for a thread is forbidden;
+        // it may even be a task of this one.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

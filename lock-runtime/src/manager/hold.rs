@@ -8,11 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::ManagerRef;
 use super::call::{First, first};
 use crate::backend::Release;
-use crate::clock::{Clock, Moment};
-use crate::error::{BackendError, Lost};
+use crate::error::{BackendError, LockError, Lost};
 use crate::lease::{self, Lease};
 use crate::observe;
-use crate::sync::atomic::{AtomicIsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// One name in hand. Dropping it gives it back in the background.
 #[derive(Debug)]
@@ -36,17 +35,19 @@ pub(crate) enum Released {
     /// It is done, or others still run under the lease.
     Done,
     /// The section had been lost.
-    Lost(Lost),
+    Lost(LockError),
     /// It is on its way.
     Later(Releasing),
 }
 
 /// A release that is on its way; it goes on when this is dropped.
-pub(crate) type Releasing = Pin<Box<dyn Future<Output = Option<Lost>> + Send>>;
+pub(crate) type Releasing = Pin<Box<dyn Future<Output = Option<LockError>> + Send>>;
 
 impl Hold {
     pub(super) fn new(manager: ManagerRef, lease: Arc<Lease>) -> Self {
-        manager.live.add(1);
+        if !manager.capabilities.embedded {
+            manager.live.enter();
+        }
         if lease.can_run_out() || lease.terms().max_hold.is_some() {
             manager.renewals.watch(&lease);
         }
@@ -86,7 +87,27 @@ impl Hold {
         self.lease.as_ref()
     }
 
+    /// Lends the lease to the thread that runs the body; [`take_back`](Self::take_back) follows.
+    #[inline]
+    pub(crate) fn lend(&mut self) -> Option<Arc<Lease>> {
+        self.lease.take()
+    }
+
+    #[inline]
+    pub(crate) fn take_back(&mut self, lease: Arc<Lease>) {
+        self.lease = Some(lease);
+    }
+
+    /// Why it is lost by now, if it is.
+    #[inline]
+    pub(crate) fn loss(&self) -> Option<LockError> {
+        let lease = self.lease.as_ref()?;
+        let cause = lease.check(|| self.manager.clock.now())?;
+        Some(LockError::lost(lease.name(), cause))
+    }
+
     /// The gate for entries from inside this one; `None` for the lease's own.
+    #[inline]
     pub(crate) fn gate(&self) -> Option<&Arc<Semaphore>> {
         self.reentry.as_ref().map(|reentry| &reentry.gate)
     }
@@ -108,7 +129,7 @@ impl Hold {
         if !lease.leave() {
             return None;
         }
-        self.manager.live.add(-1);
+        self.manager.left();
         lease.stop_renewal();
         let was_running = lease.end();
         self.manager.renewals.forget(&lease);
@@ -130,11 +151,14 @@ impl Hold {
         let turn = self.reentry.take();
         // Others from inside the section may still run: the last of them gives it back.
         let is_last = lease.leave();
+        if !is_last {
+            lease.body_left(turn.as_ref().map(|reentry| &reentry.gate));
+        }
         drop(turn);
         if !is_last {
-            return lease.loss().map_or(Released::Done, Released::Lost);
+            return released(&lease, lease.loss());
         }
-        self.manager.live.add(-1);
+        self.manager.left();
         give_back(&self.manager, lease)
     }
 }
@@ -143,6 +167,30 @@ impl Drop for Hold {
     fn drop(&mut self) {
         // A release that is on its way goes on by itself.
         drop(self.release());
+    }
+}
+
+impl ManagerRef {
+    /// A section has ended.
+    #[inline]
+    fn left(&self) {
+        if !self.capabilities.embedded {
+            self.live.leave();
+        }
+    }
+
+    /// How many sections run.
+    pub(super) fn running(&self) -> usize {
+        if self.capabilities.embedded {
+            self.embedded_leases().len()
+        } else {
+            self.live.count()
+        }
+    }
+
+    /// The leases of the sections that run on an embedded backend.
+    pub(super) fn embedded_leases(&self) -> Vec<Arc<Lease>> {
+        self.backend.embedded_leases(self.id)
     }
 }
 
@@ -159,21 +207,27 @@ fn give_back(manager: &ManagerRef, lease: Arc<Lease>) -> Released {
     let loss = lease.loss();
     if let Some(cause @ (Lost::Adopted | Lost::ForcedOut)) = loss {
         observe::lost(&lease, cause);
-        return Released::Lost(cause);
+        return Released::Lost(LockError::lost(lease.name(), cause));
     }
     if manager.capabilities.embedded
         && let Ok(answer) = manager.backend.release(&lease, how).ready()
     {
         let loss = loss.or_else(|| judge(&lease, was_running, answer));
+        let released = released(&lease, loss);
         lease::give_back(lease);
-        return loss.map_or(Released::Done, Released::Lost);
+        return released;
     }
+    let lost = loss.map(|cause| LockError::lost(lease.name(), cause));
     let sent = send_release(manager, lease, how, was_running);
-    match loss {
-        // What the backend says of a lost section changes nothing any more.
-        Some(cause) => Released::Lost(cause),
-        None => Released::Later(sent),
-    }
+    // What the backend says of a lost section changes nothing any more.
+    lost.map_or(Released::Later(sent), Released::Lost)
+}
+
+#[inline]
+fn released(lease: &Lease, loss: Option<Lost>) -> Released {
+    loss.map_or(Released::Done, |cause| {
+        Released::Lost(LockError::lost(lease.name(), cause))
+    })
 }
 
 /// Releases a lease whose section has been given up on.
@@ -200,16 +254,18 @@ fn send_release(
             return Box::pin(std::future::ready(None));
         }
     };
-    let (backend, clock) = (Arc::clone(&manager.backend), manager.clock.clone());
+    // The manager stays until it is released, or its thread would end with the request.
+    let on_driver = manager.clone();
     let limit = lease.ttl();
     let answer = driver.run(async move {
+        let (backend, clock) = (&on_driver.backend, &on_driver.clock);
         // A renewal that is under way must not arrive after the release.
         let _renewal = lease.renewal_gate().acquire().await;
         let answer = match first(backend.release(&lease, how), clock.sleep(limit)).await {
             First::Left(answer) => answer,
             First::Right(()) => Err(BackendError::timed_out(limit)),
         };
-        judge(&lease, was_running, answer)
+        judge(&lease, was_running, answer).map(|cause| LockError::lost(lease.name(), cause))
     });
     let patience = manager.clock.sleep(manager.defaults.release_timeout);
     Box::pin(async move {
@@ -237,43 +293,20 @@ fn judge(lease: &Lease, was_running: bool, answer: Result<bool, BackendError>) -
     }
 }
 
-/// How many sections of a manager run. Counted in stripes: threads that take different locks do
-/// not meet here.
+/// Sections that run, of a backend elsewhere. The embedded one knows its own.
 #[derive(Default)]
-pub(super) struct Live {
-    stripes: [Stripe; STRIPES],
-}
-
-const STRIPES: usize = 16;
-
-#[derive(Default)]
-#[repr(align(128))]
-struct Stripe(AtomicIsize);
+pub(super) struct Live(AtomicUsize);
 
 impl Live {
-    #[inline]
-    fn add(&self, change: isize) {
-        thread_local! {
-            static STRIPE: usize = {
-                static NEXT: AtomicIsize = AtomicIsize::new(0);
-                NEXT.fetch_add(1, Ordering::Relaxed).unsigned_abs() % STRIPES
-            };
-        }
-        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or(0);
-        self.stripes[stripe].0.fetch_add(change, Ordering::Relaxed);
+    fn enter(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn count(&self) -> isize {
-        self.stripes
-            .iter()
-            .map(|stripe| stripe.0.load(Ordering::Acquire))
-            .sum()
+    fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Looks again after a moment: those who leave do not stop to tell.
-    pub(super) async fn wait_for_change(clock: &Clock, deadline: Moment) {
-        const LOOK: std::time::Duration = std::time::Duration::from_millis(5);
-        let again = (clock.now() + LOOK).min(deadline);
-        clock.sleep_until(again).await;
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
     }
 }

@@ -18,7 +18,6 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 use tokio::sync::Notify;
 
-pub(crate) use acquire::{Acquiring, Wish};
 pub use builder::LockManagerBuilder;
 pub(crate) use call::{First, first};
 pub(crate) use hold::{Hold, Released, Releasing};
@@ -66,6 +65,9 @@ pub(crate) struct Inner {
     closed: AtomicBool,
     closing: Notify,
 }
+
+/// How often a shutdown looks whether anything still runs.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What is used where a site or a call says nothing.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +120,8 @@ impl LockManager {
     ///
     /// # Errors
     ///
-    /// When a variable cannot be understood, or the backend cannot be reached.
+    /// When a variable cannot be understood, when one of the others is set without `LOCK_URL`, or
+    /// when the backend cannot be reached.
     pub async fn from_env() -> Result<Option<Self>, LockError> {
         match LockManagerBuilder::from_env()? {
             Some(builder) => builder.connect().await.map(Some),
@@ -167,15 +170,15 @@ impl LockManager {
         self.0.closed.store(true, Ordering::SeqCst);
         self.0.closing.notify_waiters();
         let deadline = self.0.clock.now() + limit;
-        while self.0.live.count() > 0 && self.0.clock.now() < deadline {
-            Live::wait_for_change(&self.0.clock, deadline).await;
+        let manager = self.reference();
+        // Looked at now and then: those who leave do not stop to tell.
+        while manager.running() > 0 && self.0.clock.now() < deadline {
+            let again = self.0.clock.now() + LOOK_AGAIN;
+            self.0.clock.sleep_until(again.min(deadline)).await;
         }
-        let lost = self.0.renewals.lose_all();
+        let lost = self.0.renewals.lose_all(manager.embedded_leases());
         for lease in &lost {
-            hold::release_in_background(
-                &ManagerRef::Shared(Arc::clone(&self.0)),
-                Arc::clone(lease),
-            );
+            hold::release_in_background(&manager, Arc::clone(lease));
         }
         if let Some(driver) = self.0.driver.get() {
             driver
@@ -220,7 +223,7 @@ impl Inner {
     }
 
     pub(crate) fn check_open(&self) -> Result<(), LockError> {
-        if self.closed.load(Ordering::Relaxed) {
+        if self.closed.load(Ordering::SeqCst) {
             Err(LockError::closed())
         } else {
             Ok(())
@@ -272,3 +275,6 @@ impl fmt::Debug for ManagerRef {
         write!(f, "ManagerRef({})", self.id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,10 @@ impl Renewals {
         let now = self.clock.now();
         let next = first_look(lease, now);
         let mut watched = lock(&self.watched);
+        // Two who are inside the same section may come here at once.
+        if lease.watched_at().is_some() {
+            return;
+        }
         let place = watched.free.pop().unwrap_or(watched.places.len());
         if place == watched.places.len() {
             watched.places.push(None);
@@ -81,8 +85,26 @@ impl Renewals {
             }
         } else {
             watched.due.push(Reverse((next, place)));
+            watched.sweep_out();
             self.alarm.set_earlier(next);
         }
+    }
+
+    /// How many looks it keeps.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        lock(&self.watched).due.len()
+    }
+
+    /// A lease has another length from now on: it may have to be looked at sooner.
+    fn lease_changed(&self, lease: &Lease) {
+        let now = self.clock.now();
+        let renewal = if lease.is_renewed() {
+            now + lease.ttl() / 3
+        } else {
+            Moment::NEVER
+        };
+        self.look_again(lease, renewal.min(lease.deadline()));
     }
 
     /// The lease has ended.
@@ -106,14 +128,12 @@ impl Renewals {
         }
     }
 
-    /// Marks every lease that is watched over as lost.
-    pub(super) fn lose_all(&self) -> Vec<Arc<Lease>> {
-        let leases: Vec<Arc<Lease>> = lock(&self.watched)
-            .places
-            .iter()
-            .flatten()
-            .map(|entry| Arc::clone(&entry.lease))
-            .collect();
+    /// Marks these leases as lost, and every one that is watched over.
+    pub(super) fn lose_all(&self, mut leases: Vec<Arc<Lease>>) -> Vec<Arc<Lease>> {
+        let watched = lock(&self.watched);
+        let entries = watched.places.iter().flatten();
+        leases.extend(entries.map(|entry| Arc::clone(&entry.lease)));
+        drop(watched);
         leases
             .into_iter()
             .filter(|lease| {
@@ -279,7 +299,26 @@ impl Renewals {
     }
 }
 
+impl Inner {
+    /// A lease has another length from now on.
+    pub(crate) fn lease_changed(&self, lease: &Lease) {
+        self.renewals.lease_changed(lease);
+    }
+}
+
 impl Watched {
+    /// Throws out looks that are no longer meant, when they are the greater part: sections that
+    /// ended long before their time leave one each.
+    fn sweep_out(&mut self) {
+        if self.due.len() > 64 + 4 * self.places.len() {
+            let places = &self.places;
+            self.due.retain(|Reverse((at, place))| {
+                let entry = places.get(*place).and_then(Option::as_ref);
+                entry.is_some_and(|entry| entry.next == *at)
+            });
+        }
+    }
+
     fn clear(&mut self) {
         const KEPT: usize = 1024;
         self.places.clear();

@@ -11,6 +11,7 @@ const NAMED: usize = 10;
 /// Checks every annotated site of the global manager, so that a service is refused at start-up
 /// and not at the first call.
 pub(super) fn check(manager: &Inner) -> Result<(), LockError> {
+    check_own_paths()?;
     let mut refused = Vec::new();
     for site in SITES.iter().filter(|site| !site.own_manager) {
         refused.extend(missing(manager, site).map(|what| format!("{site} needs {what}")));
@@ -31,6 +32,22 @@ pub(super) fn check(manager: &Inner) -> Result<(), LockError> {
             refused.join("; ")
         ),
     ))
+}
+
+/// A bare `#[locked]` is named after its module and function. The macro does not see the type
+/// that a function without `self` belongs to: two of one name would share a lock.
+fn check_own_paths() -> Result<(), LockError> {
+    let ambiguous = SITES.iter().filter(|site| site.own_path).find(|site| {
+        let path = site.function().replace("r#", "");
+        site.templates() != [path.as_str()]
+    });
+    ambiguous.map_or(Ok(()), |site| {
+        Err(LockError::invalid_option(format!(
+            "{site} is not a free function, and would share the lock `{}` with others of its \
+             name: give it a template, such as #[locked(\"name\")]",
+            site.templates().join(", ")
+        )))
+    })
 }
 
 fn missing(manager: &Inner, site: &Site) -> Option<&'static str> {

@@ -32,19 +32,26 @@ pub(super) fn from_env(
 ) -> Result<Option<LockManagerBuilder>, LockError> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     let Some(url) = set("LOCK_URL") else {
-        return Ok(None);
+        let others = ["LOCK_NAMESPACE", "LOCK_TTL", "LOCK_WAIT"];
+        return match others.into_iter().find(|other| set(other).is_some()) {
+            None => Ok(None),
+            // Most likely a misspelled name: such a service would run without locks.
+            Some(other) => Err(LockError::invalid_option(format!(
+                "{other} is set, but LOCK_URL is not: it says where locks live"
+            ))),
+        };
     };
     let mut builder = LockManagerBuilder::default().url(url);
     if let Some(namespace) = set("LOCK_NAMESPACE") {
         builder = builder.namespace(namespace);
     }
     if let Some(ttl) = set("LOCK_TTL") {
-        builder = builder.ttl(duration("LOCK_TTL", &ttl)?);
+        builder = builder.ttl(duration("LOCK_TTL", &ttl, "")?);
     }
     if let Some(wait) = set("LOCK_WAIT") {
         let wait = match wait.as_str() {
             "forever" => Wait::Forever,
-            wait => Wait::For(duration("LOCK_WAIT", wait)?),
+            wait => Wait::For(duration("LOCK_WAIT", wait, " (or `forever`)")?),
         };
         builder = builder.wait(wait);
     }
@@ -52,7 +59,7 @@ pub(super) fn from_env(
 }
 
 /// A duration as people write it: a number and `ms`, `s`, `m` or `h`.
-fn duration(variable: &str, text: &str) -> Result<Duration, LockError> {
+fn duration(variable: &str, text: &str, or: &str) -> Result<Duration, LockError> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let milliseconds = match unit.trim() {
@@ -69,8 +76,52 @@ fn duration(variable: &str, text: &str) -> Result<Duration, LockError> {
         .map(Duration::from_millis)
         .ok_or_else(|| {
             LockError::invalid_option(format!(
-                "{variable} is `{}`; write a number and a unit, such as `500ms`, `30s`, `5m` or `1h`",
+                "{variable} is `{}`; write a number and a unit, such as `500ms`, `30s`, `5m` or `1h`{or}",
                 text.escape_debug()
             ))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(variables: &[(&str, &str)]) -> String {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        from_env(variable).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn settings_without_a_place_are_refused() {
+        for setting in [
+            ("LOCK_NAMESPACE", "kanban"),
+            ("LOCK_TTL", "5s"),
+            ("LOCK_WAIT", "forever"),
+        ] {
+            let text = refusal(&[("LOCK_URI", "memory:"), setting]);
+            assert!(
+                text.contains(setting.0) && text.contains("LOCK_URL"),
+                "{text}"
+            );
+        }
+        assert!(from_env(|_| None).unwrap().is_none());
+        assert!(from_env(|_| Some(String::new())).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_wait_that_is_none_is_told_of_for_ever() {
+        let text = refusal(&[("LOCK_URL", "memory:"), ("LOCK_WAIT", "ever")]);
+        assert!(
+            text.contains("`ever`") && text.contains("`forever`"),
+            "{text}"
+        );
+        let text = refusal(&[("LOCK_URL", "memory:"), ("LOCK_TTL", "ever")]);
+        assert!(
+            text.contains("`ever`") && !text.contains("`forever`"),
+            "{text}"
+        );
+    }
 }

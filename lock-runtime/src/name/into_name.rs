@@ -2,6 +2,7 @@
 
 use super::{LockName, NameError};
 use crate::error::LockError;
+use crate::observe;
 
 mod sealed {
     #[expect(unnameable_types, reason = "that is what seals the trait")]
@@ -12,6 +13,11 @@ mod sealed {
 /// [`lock_name!`](crate::lock_name!) gives.
 ///
 /// A string that is no valid name is reported by the call that it was given to.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a lock name",
+    label = "this must be text, a `LockName`, or what `lock_name!` gives",
+    note = "`lock_name!(\"task:{{id}}\")` makes the very name that `#[locked(\"task:{{id}}\")]` makes"
+)]
 pub trait IntoLockName: sealed::Sealed {
     /// The name, or why it is none.
     ///
@@ -26,7 +32,11 @@ macro_rules! from_text {
         impl sealed::Sealed for $text {}
         impl IntoLockName for $text {
             fn into_lock_name(self) -> Result<LockName, LockError> {
-                Ok(LockName::new(self)?)
+                let name = LockName::new(self)?;
+                if name.as_str().contains('{') {
+                    observe::unfilled(&name);
+                }
+                Ok(name)
             }
         }
     )*};

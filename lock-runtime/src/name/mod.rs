@@ -204,7 +204,7 @@ impl std::str::FromStr for LockName {
 
 /// A text that is no lock name, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{shown}` is not a lock name: {fault}", shown = shown(.name))]
+#[error("`{shown}` is not a {what}: {fault}", shown = shown(.name), what = .fault.of_what())]
 pub struct NameError {
     name: SmolStr,
     fault: Fault,
@@ -243,8 +243,18 @@ pub(crate) enum Fault {
     NoNamespace,
     #[error("a value in it could not be formatted: its `Display` or `Debug` reported an error")]
     Unformattable,
-    #[error("a namespace has 1 to 64 letters, digits, `.`, `-` or `_`")]
+    #[error("it takes 1 to 64 ASCII letters, digits, `.`, `-` and `_`")]
     Namespace,
+}
+
+impl Fault {
+    /// What the text should have been.
+    fn of_what(&self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            _ => "lock name",
+        }
+    }
 }
 
 /// Names in errors are cut and escaped: a name is somebody's input, an error goes to a terminal.
@@ -275,14 +285,17 @@ pub(crate) fn check_namespace(namespace: &str) -> Result<(), NameError> {
 }
 
 fn check(name: &str) -> Result<(), NameError> {
-    let fault = if name.is_empty() {
-        Some(Fault::Empty)
-    } else if name.len() > LockName::MAX_LEN {
-        return Err(NameError::new(cut(name), Fault::TooLong));
-    } else {
-        find_fault(name)
-    };
-    fault.map_or(Ok(()), |fault| Err(NameError::new(name, fault)))
+    check_length(name)?;
+    find_fault(name).map_or(Ok(()), |fault| Err(NameError::new(name, fault)))
+}
+
+#[inline]
+fn check_length(name: &str) -> Result<(), NameError> {
+    match name.len() {
+        0 => Err(NameError::new(name, Fault::Empty)),
+        1..=LockName::MAX_LEN => Ok(()),
+        _ => Err(NameError::new(cut(name), Fault::TooLong)),
+    }
 }
 
 fn find_fault(name: &str) -> Option<Fault> {

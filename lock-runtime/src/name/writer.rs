@@ -1,14 +1,20 @@
 //! Writes a name from the pieces of a template, encoding the values on the way.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 
 use smol_str::SmolStr;
 
-use super::{Fault, LockName, NameError, check, must_be_encoded_as_blank};
+use super::{Fault, LockName, NameError, check_length, must_be_encoded_as_blank};
 
-/// How many bytes of a key are gathered without touching the heap. Most names are shorter; one
-/// that is not costs an allocation.
-const ON_STACK: usize = 120;
+/// More than the longest key is never needed: what is longer is refused anyway, and a value must
+/// not be able to fill the memory.
+const ENOUGH: usize = 2 * LockName::MAX_LEN;
+
+thread_local! {
+    /// Where keys are gathered; used again, so that a short one costs no allocation.
+    static GATHERED: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 /// Receives the pieces of a template: literal text as it is, values encoded.
 ///
@@ -17,7 +23,7 @@ const ON_STACK: usize = 120;
 /// separator, and two different lists of values give two different names.
 #[derive(Debug)]
 pub struct NameWriter<'a> {
-    text: &'a mut Text,
+    text: &'a mut String,
     unformattable: bool,
 }
 
@@ -25,7 +31,7 @@ impl NameWriter<'_> {
     /// Appends a piece of the template itself.
     #[inline]
     pub fn literal(&mut self, piece: &str) {
-        self.text.push(piece);
+        push(self.text, piece);
     }
 
     /// Appends a value.
@@ -41,83 +47,50 @@ pub(crate) fn write_name(
     namespace: &str,
     write: impl FnOnce(&mut NameWriter<'_>),
 ) -> Result<LockName, NameError> {
-    let mut text = Text::default();
-    text.push(namespace);
-    text.push("/");
+    // Taken out, because what formats a value may make a name itself.
+    let mut text = GATHERED.try_with(RefCell::take).unwrap_or_default();
+    text.clear();
+    text.push_str(namespace);
+    text.push('/');
     let mut writer = NameWriter {
         text: &mut text,
         unformattable: false,
     };
     write(&mut writer);
     let unformattable = writer.unformattable;
+    let name = finish(&text, namespace.len() + 1, unformattable);
+    let _ended = GATHERED.try_with(|gathered| gathered.replace(text));
+    name
+}
 
-    let key = text.as_str();
-    let start = namespace.len() + 1;
+fn finish(key: &str, start: usize, unformattable: bool) -> Result<LockName, NameError> {
     if unformattable {
         return Err(NameError::new(&key[start..], Fault::Unformattable));
     }
-    check(&key[start..])?;
+    // The pieces of a template are checked when it is compiled, and values are encoded: only the
+    // length is left to be checked.
+    check_length(&key[start..])?;
     Ok(LockName::from_checked_key(SmolStr::new(key), start))
 }
 
-/// A text that starts on the stack and moves to the heap when it grows.
-#[derive(Debug)]
-struct Text {
-    stack: [u8; ON_STACK],
-    used: usize,
-    heap: String,
+/// Appends what there is room for.
+#[inline]
+fn push(text: &mut String, piece: &str) {
+    let room = ENOUGH.saturating_sub(text.len());
+    text.push_str(if piece.len() <= room {
+        piece
+    } else {
+        fitting(piece, room)
+    });
 }
 
-impl Default for Text {
-    fn default() -> Self {
-        Self {
-            stack: [0; ON_STACK],
-            used: 0,
-            heap: String::new(),
-        }
-    }
+#[cold]
+fn fitting(piece: &str, room: usize) -> &str {
+    let end = (0..=room).rev().find(|end| piece.is_char_boundary(*end));
+    &piece[..end.unwrap_or(0)]
 }
 
-impl Text {
-    #[inline]
-    fn push(&mut self, piece: &str) {
-        let end = self.used + piece.len();
-        if self.heap.is_empty() && end <= ON_STACK {
-            self.stack[self.used..end].copy_from_slice(piece.as_bytes());
-            self.used = end;
-        } else {
-            self.push_on_heap(piece);
-        }
-    }
-
-    #[cold]
-    fn push_on_heap(&mut self, piece: &str) {
-        /// More than the longest key is never needed: what is longer is refused anyway, and a
-        /// value must not be able to fill the memory.
-        const ENOUGH: usize = 2 * LockName::MAX_LEN;
-        if self.heap.is_empty() {
-            let gathered = self.as_str().to_owned();
-            self.heap = gathered;
-        }
-        let room = ENOUGH.saturating_sub(self.heap.len());
-        let end = (0..=piece.len().min(room))
-            .rev()
-            .find(|end| piece.is_char_boundary(*end))
-            .unwrap_or(0);
-        self.heap.push_str(&piece[..end]);
-    }
-
-    fn as_str(&self) -> &str {
-        if self.heap.is_empty() {
-            // Only whole pieces of valid text were copied, so that this never fails.
-            std::str::from_utf8(&self.stack[..self.used]).unwrap_or_default()
-        } else {
-            &self.heap
-        }
-    }
-}
-
-struct Encoder<'a>(&'a mut Text);
+struct Encoder<'a>(&'a mut String);
 
 impl fmt::Write for Encoder<'_> {
     #[inline]
@@ -126,7 +99,7 @@ impl fmt::Write for Encoder<'_> {
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b':' | b'/' | b'#'));
         if plain {
-            self.0.push(value);
+            push(self.0, value);
         } else {
             encode(self.0, value);
         }
@@ -135,23 +108,19 @@ impl fmt::Write for Encoder<'_> {
 }
 
 #[cold]
-fn encode(text: &mut Text, value: &str) {
+fn encode(text: &mut String, value: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for character in value.chars() {
         let mut utf8 = [0; 4];
         let piece = character.encode_utf8(&mut utf8);
         if !matches!(character, '%' | ':' | '/' | '#') && !must_be_encoded_as_blank(character) {
-            text.push(piece);
+            push(text, piece);
             continue;
         }
         for byte in piece.bytes() {
-            let high = char::from(HEX[usize::from(byte >> 4)]);
-            let low = char::from(HEX[usize::from(byte & 15)]);
-            let mut encoded = [0; 3];
-            for (slot, character) in encoded.iter_mut().zip(['%', high, low]) {
-                *slot = character as u8;
-            }
-            text.push(std::str::from_utf8(&encoded).unwrap_or_default());
+            let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+            let encoded = [b'%', high, low];
+            push(text, std::str::from_utf8(&encoded).unwrap_or_default());
         }
     }
 }

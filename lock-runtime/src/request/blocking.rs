@@ -1,6 +1,7 @@
 //! The same for sync code.
 
 use super::LockRequest;
+use crate::entry::would_block;
 use crate::error::LockError;
 use crate::guard::{Guard, Ticket};
 use crate::info::LockInfo;
@@ -118,10 +119,5 @@ impl BlockingLockRequest {
 pub(crate) fn blocking<T>(
     call: impl Future<Output = Result<T, LockError>>,
 ) -> Result<T, LockError> {
-    let mut call = std::pin::pin!(call);
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    if let std::task::Poll::Ready(result) = call.as_mut().poll(&mut cx) {
-        return result;
-    }
-    wait_blocking(call).unwrap_or_else(|_| Err(LockError::would_block(None)))
+    wait_blocking(call).unwrap_or_else(|why| Err(would_block(why, None)))
 }

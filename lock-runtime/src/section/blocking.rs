@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
@@ -22,49 +23,63 @@ pub fn run_blocking<R>(section: Section, body: impl FnOnce() -> R) -> Ended<R> {
 }
 
 fn run_inside<R>(mut section: Section, body: impl FnOnce() -> R) -> Ended<R> {
+    // What had to be waited for has been; only a refusal is left to be told.
+    if let Poll::Ready(Err(error)) = section.poll_enter(&mut Context::from_waker(Waker::noop())) {
+        return Ended::NotLocked(None, error);
+    }
     if let Some(error) = section.loss() {
-        return Ended::Lost(None, error);
+        return Ended::NotLocked(None, error);
     }
     section.begin();
     let value = {
-        let _inside = Inside::enter(&section);
-        let span = section
-            .holds()
-            .find_map(|hold| hold.lease())
-            .map(|lease| lease.terms().span.clone());
-        let _span = span
-            .as_ref()
-            .filter(|span| !span.is_none())
-            .map(tracing::Span::enter);
+        let _span = section.enter_span();
+        let _inside = Inside::enter(&mut section);
         body()
     };
     let lost_while_running = section.loss();
-    let exit = section.exit();
-    let loss = if exit.on_their_way.is_empty() {
-        exit.loss
-    } else {
+    let loss = match section.exit().ready() {
+        Ok(loss) => loss,
         // Where this thread must not wait, the release goes on in the background.
-        wait(exit.finish()).ok().flatten()
+        Err(exit) => wait(exit.finish()).ok().flatten(),
     };
     match lost_while_running.or(loss) {
         None => Ended::Kept(value),
-        Some(error) => Ended::Lost(Some(value), error),
+        Some(error) => Ended::NotLocked(Some(value), error),
     }
 }
 
-/// This thread runs async tasks and cannot step aside: waiting on it could wait for ever.
-#[derive(Debug)]
-pub(crate) struct MustNotWait;
+/// Why this thread must not wait: that could wait for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MustNotWait {
+    /// It runs async tasks and cannot step aside.
+    OnlyThread,
+    /// It could step aside, but too many have: the runtime would have no thread left.
+    TooManyAside,
+}
+
+/// How many workers may step aside at a time, over all runtimes. Each needs another thread of its
+/// runtime, which has 512 of them unless it was built with fewer.
+const MOST_ASIDE: usize = 256;
+
+static ASIDE: AtomicUsize = AtomicUsize::new(0);
 
 /// Waits for a future on this thread.
 ///
 /// On a worker of a multi-threaded runtime, the worker's other tasks move to another thread
 /// first. On a thread that runs all tasks of a runtime there is no other, and waiting is refused.
 pub(crate) fn wait<F: Future>(future: F) -> Result<F::Output, MustNotWait> {
+    let mut future = pin!(future);
+    // What is there already needs no wait, wherever this is.
+    if let Poll::Ready(output) = future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        return Ok(output);
+    }
     match where_are_we() {
         Where::OwnThread => Ok(park(future)),
         Where::Worker => step_aside(future),
-        Where::OnlyThread => Err(MustNotWait),
+        Where::OnlyThread => Err(MustNotWait::OnlyThread),
     }
 }
 
@@ -119,11 +134,29 @@ fn polls_a_task() -> bool {
 }
 
 fn step_aside<F: Future>(future: F) -> Result<F::Output, MustNotWait> {
+    let _place = Aside::take(&ASIDE).ok_or(MustNotWait::TooManyAside)?;
     // Inside a `LocalSet` the tasks are bound to this thread, and tokio says so with a panic.
     if catch_unwind(AssertUnwindSafe(|| block_in_place(|| ()))).is_err() {
-        return Err(MustNotWait);
+        return Err(MustNotWait::OnlyThread);
     }
     Ok(block_in_place(|| park(future)))
+}
+
+/// A place among those who step aside, counted here.
+struct Aside(&'static AtomicUsize);
+
+impl Aside {
+    fn take(count: &'static AtomicUsize) -> Option<Self> {
+        let place = Self(count);
+        // Counted first, given back by the drop when there was no room.
+        (count.fetch_add(1, Ordering::AcqRel) < MOST_ASIDE).then_some(place)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Polls a future on this thread, which sleeps in between.

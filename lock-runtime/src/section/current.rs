@@ -31,35 +31,43 @@ impl Current {
     }
 }
 
-/// Makes a section current until it is dropped.
-pub(super) struct Inside(usize);
+/// Makes a section current until it is dropped: what it has in hand is lent to the thread, so
+/// that nothing has to be counted.
+pub(super) struct Inside<'a> {
+    section: &'a mut Section,
+    lent: usize,
+}
 
-impl Inside {
+impl<'a> Inside<'a> {
     #[inline]
-    pub(super) fn enter(section: &Section) -> Self {
-        let entered = CURRENT.try_with(|current| {
+    pub(super) fn enter(section: &'a mut Section) -> Self {
+        let lent = CURRENT.try_with(|current| {
             let mut current = current.borrow_mut();
             let current = current.get_or_insert_default();
             let before = current.len();
-            current.extend(section.holds().filter_map(|hold| {
-                Some(Current {
-                    lease: Arc::clone(hold.lease()?),
-                    gate: hold.gate().cloned(),
-                })
-            }));
+            for hold in section.holds_mut() {
+                let gate = hold.gate().cloned();
+                current.extend(hold.lend().map(|lease| Current { lease, gate }));
+            }
             current.len() - before
         });
-        Self(entered.unwrap_or(0))
+        Self {
+            section,
+            lent: lent.unwrap_or(0),
+        }
     }
 }
 
-impl Drop for Inside {
+impl Drop for Inside<'_> {
     #[inline]
     fn drop(&mut self) {
         let _ended = CURRENT.try_with(|current| {
             if let Some(current) = &mut *current.borrow_mut() {
-                let rest = current.len().saturating_sub(self.0);
-                current.truncate(rest);
+                let rest = current.len().saturating_sub(self.lent);
+                let lent = current.drain(rest..).map(|current| current.lease);
+                for (hold, lease) in self.section.holds_mut().zip(lent) {
+                    hold.take_back(lease);
+                }
             }
         });
     }
@@ -75,7 +83,7 @@ pub(super) fn find(manager: u64, name: &LockName) -> Option<Current> {
         innermost_first
             .find(|current| {
                 let lease = &current.lease;
-                lease.terms().manager == manager && lease.name() == name && lease.is_running()
+                lease.manager() == manager && lease.name() == name && lease.is_running()
             })
             .cloned()
     });
@@ -86,8 +94,7 @@ pub(super) fn find(manager: u64, name: &LockName) -> Option<Current> {
 pub(crate) fn leases(manager: u64) -> Vec<Arc<Lease>> {
     let current = ambient::current(&CURRENT).unwrap_or_default();
     let own = current.into_iter().map(|current| current.lease);
-    own.filter(|lease| lease.terms().manager == manager)
-        .collect()
+    own.filter(|lease| lease.manager() == manager).collect()
 }
 
 /// The same future inside the sections that are current here, wherever it is polled.

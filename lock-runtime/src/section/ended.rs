@@ -7,25 +7,26 @@ use crate::error::LockError;
 pub enum Ended<R> {
     /// The body ran to its end under the lock.
     Kept(R),
-    /// The lock was lost. The value is the body's, if it ran to its end all the same.
-    Lost(Option<R>, LockError),
+    /// The lock could not be had, or was lost. The value is the body's, if it ran to its end all
+    /// the same.
+    NotLocked(Option<R>, LockError),
 }
 
 impl<R> Ended<R> {
-    /// The body's value, or what this function makes of the loss.
+    /// The body's value, or what this function makes of the error.
     #[inline]
     pub fn settle_with(self, on_error: impl FnOnce(LockError) -> R) -> R {
         match self {
             Self::Kept(value) => value,
-            Self::Lost(_, error) => on_error(error),
+            Self::NotLocked(_, error) => on_error(error),
         }
     }
 
-    /// The body's value, or the loss.
+    /// The body's value, or why there is none.
     pub(crate) fn into_result(self) -> Result<R, LockError> {
         match self {
             Self::Kept(value) => Ok(value),
-            Self::Lost(_, error) => Err(error),
+            Self::NotLocked(_, error) => Err(error),
         }
     }
 }
@@ -76,8 +77,8 @@ pub trait LockedOutput: Sized {
     fn settle(ended: Ended<Self>) -> Self {
         match ended {
             Ended::Kept(value) => value,
-            Ended::Lost(Some(value), error) => value.after_loss(error),
-            Ended::Lost(None, error) => Self::from_lock_error(error),
+            Ended::NotLocked(Some(value), error) => value.after_loss(error),
+            Ended::NotLocked(None, error) => Self::from_lock_error(error),
         }
     }
 }

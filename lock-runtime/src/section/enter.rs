@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::Section;
 use super::current::{self, Current};
-use super::{OnLost, Section};
 use crate::backend::Patience;
+use crate::caller::CallerId;
 use crate::clock::Moment;
 use crate::error::LockError;
 use crate::info::InTheWay;
-use crate::manager::{Acquiring, Hold, ManagerRef, Wish};
+use crate::lease::SharedTerms;
+use crate::manager::{Hold, ManagerRef};
 use crate::name::LockName;
 use crate::options::{Mode, Wait, check_ttl, check_wait};
 
@@ -22,8 +24,8 @@ use crate::options::{Mode, Wait, check_ttl, check_wait};
 pub(crate) struct Plan {
     pub(crate) manager: ManagerRef,
     pub(crate) names: SmallVec<[LockName; 1]>,
-    pub(crate) wish: Wish,
-    pub(crate) on_lost: OnLost,
+    pub(crate) terms: SharedTerms,
+    pub(crate) caller: Option<CallerId>,
 }
 
 /// A section that is being entered. Dropping it takes every request back, and everything that
@@ -32,16 +34,17 @@ pub struct Entering(State);
 
 enum State {
     Decided(Option<Result<Section, LockError>>),
-    One(Acquiring, OnLost),
-    Many(Pin<Box<dyn Future<Output = Result<Section, LockError>> + Send>>),
+    UnderWay(Pin<Box<dyn Future<Output = Result<Section, LockError>> + Send>>),
 }
 
 impl Entering {
+    #[inline]
     pub(crate) fn decided(result: Result<Section, LockError>) -> Self {
         Self(State::Decided(Some(result)))
     }
 
     /// The result, if it is there; the rest of the way otherwise.
+    #[inline]
     pub(crate) fn ready(self) -> Result<Result<Section, LockError>, Self> {
         match self.0 {
             State::Decided(Some(result)) => Ok(result),
@@ -53,16 +56,12 @@ impl Entering {
 impl Future for Entering {
     type Output = Result<Section, LockError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             // As with every future, polling it after its end is a fault of the caller.
             State::Decided(result) => Poll::Ready(result.take().expect("polled after completion")),
-            State::One(acquiring, on_lost) => {
-                let on_lost = *on_lost;
-                let acquired = Pin::new(acquiring).poll(cx);
-                acquired.map(|hold| Ok(Section::of(hold?, on_lost)))
-            }
-            State::Many(future) => future.as_mut().poll(cx),
+            State::UnderWay(future) => future.as_mut().poll(cx),
         }
     }
 }
@@ -79,8 +78,8 @@ impl Plan {
         if let Err(error) = self.check() {
             return Entering::decided(Err(error));
         }
-        if self.names.len() == 1
-            && current::find(self.manager.id, &self.names[0]).is_none()
+        if let [name] = self.names.as_slice()
+            && current::find(self.manager.id, name).is_none()
             && let Some(name) = self.names.pop()
         {
             return self.enter_one(name);
@@ -92,16 +91,24 @@ impl Plan {
             .iter()
             .map(|name| current::find(self.manager.id, name))
             .collect();
-        Entering(State::Many(Box::pin(self.enter_many(inside))))
+        Entering(State::UnderWay(Box::pin(self.enter_many(inside))))
     }
 
+    /// Enters a section of one name that the code here does not run inside.
     #[inline]
-    fn enter_one(self, name: LockName) -> Entering {
-        let patience = Patience::Wait(self.wish.wait);
-        match self.manager.acquire(name, &self.wish, patience).ready() {
-            Ok(Ok(hold)) => Entering::decided(Ok(Section::of(hold, self.on_lost))),
+    fn enter_one(&self, name: LockName) -> Entering {
+        let (terms, on_lost) = (&self.terms, self.terms.on_lost);
+        let patience = Patience::Wait(terms.wait);
+        match self
+            .manager
+            .acquire(name, terms, self.caller.as_ref(), patience)
+            .ready()
+        {
+            Ok(Ok(hold)) => Entering::decided(Ok(Section::of(hold, on_lost))),
             Ok(Err(error)) => Entering::decided(Err(error)),
-            Err(acquiring) => Entering(State::One(acquiring, self.on_lost)),
+            Err(acquiring) => Entering(State::UnderWay(Box::pin(async move {
+                Ok(Section::of(acquiring.await?, on_lost))
+            }))),
         }
     }
 
@@ -112,10 +119,7 @@ impl Plan {
         inside: SmallVec<[Option<Current>; 1]>,
     ) -> Result<Section, LockError> {
         let patience = self.one_deadline();
-        let mut section = Section {
-            on_lost: self.on_lost,
-            ..Section::default()
-        };
+        let mut section = Section::none();
         for (name, current) in self.names.iter().zip(inside) {
             let hold = match current {
                 Some(current) => self.enter_again(name, current, patience).await?,
@@ -125,15 +129,11 @@ impl Plan {
                 Some(hold) => hold,
                 None => {
                     self.manager
-                        .acquire(name.clone(), &self.wish, patience)
+                        .acquire(name.clone(), &self.terms, self.caller.as_ref(), patience)
                         .await?
                 }
             };
-            if section.first.is_none() {
-                section.first = Some(hold);
-            } else {
-                section.more.push(hold);
-            }
+            section.add(hold, self.terms.on_lost);
             // The wait for a later name may have cost an earlier one.
             if let Some(error) = section.loss() {
                 return Err(error);
@@ -143,7 +143,7 @@ impl Plan {
     }
 
     fn one_deadline(&self) -> Patience {
-        match self.wish.wait {
+        match self.terms.wait {
             Wait::For(wait) if !wait.is_zero() => Patience::Until(self.manager.clock.now() + wait),
             wait => Patience::Wait(wait),
         }
@@ -197,19 +197,20 @@ impl Plan {
                  or call an unlocked inner function",
             );
         }
-        match (outer.mode, self.wish.mode) {
+        match (outer.mode, self.terms.mode) {
             (Mode::Exclusive, _) | (Mode::Shared, Mode::Shared) => {}
             (outer, inner) if outer == inner => {}
             (outer, inner) => {
                 return refuse(&format!(
-                    "an {inner} entry does not fit inside a section that is {outer}"
+                    "an {inner} entry does not fit inside a section that is {outer}; end that one \
+                     first, or enter it with the stronger mode"
                 ));
             }
         }
-        let Some(policy) = self.wish.auth else {
+        let Some(policy) = self.terms.auth else {
             return Ok(());
         };
-        let caller = self.wish.caller.clone();
+        let caller = self.caller.clone();
         let asked = name.clone();
         let info = self
             .manager
@@ -229,28 +230,25 @@ impl Plan {
     }
 
     fn check(&self) -> Result<(), LockError> {
-        let wish = &self.wish;
-        check_ttl(wish.ttl).map_err(|what| self.refuse(what))?;
-        check_wait(wish.wait).map_err(|what| self.refuse(what))?;
-        if wish.max_hold.is_some_and(|limit| limit.is_zero()) {
+        let terms = &self.terms;
+        check_ttl(terms.ttl).map_err(|what| self.refuse(what))?;
+        check_wait(terms.wait).map_err(|what| self.refuse(what))?;
+        if terms.max_hold.is_some_and(|limit| limit.is_zero()) {
             return Err(self.refuse("max_hold is zero; give it a time, or leave it out".to_owned()));
         }
-        if let Some(policy) = wish.auth {
-            crate::caller::require(policy, wish.caller.as_ref())
+        if let Some(policy) = terms.auth {
+            crate::caller::require(policy, self.caller.as_ref())
                 .map_err(|error| self.about(error))?;
         }
         let can = self.manager.capabilities;
-        if can.embedded {
-            return Ok(());
-        }
         let needs = [
-            (wish.mode == Mode::Shared && !can.shared, "`shared`"),
+            (terms.mode == Mode::Shared && !can.shared, "`shared`"),
             (
-                matches!(wish.mode, Mode::Permits(_)) && !can.permits,
+                matches!(terms.mode, Mode::Permits(_)) && !can.permits,
                 "`permits`",
             ),
-            (wish.auth.is_some() && !can.identity, "`auth`"),
-            (!wish.at_least.is_zero() && !can.at_least, "`at_least`"),
+            (terms.auth.is_some() && !can.identity, "`auth`"),
+            (!terms.at_least.is_zero() && !can.at_least, "`at_least`"),
         ];
         for (lacking, what) in needs {
             self.manager

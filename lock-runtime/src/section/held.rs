@@ -27,11 +27,8 @@ pub struct Held {
 impl Held {
     pub(super) fn of(section: &Section) -> Self {
         Self {
-            manager: section.first.as_ref().map(|hold| hold.manager().clone()),
-            leases: section
-                .holds()
-                .filter_map(|hold| hold.lease().cloned())
-                .collect(),
+            manager: section.holds().next().map(|hold| hold.manager().clone()),
+            leases: section.leases().cloned().collect(),
         }
     }
 
@@ -145,6 +142,7 @@ impl Held {
         lease.set_ttl(ttl);
         if lease.can_run_out() {
             lease.prolong(manager.end_of_lease(sent, ttl));
+            manager.lease_changed(lease);
         }
         Ok(())
     }

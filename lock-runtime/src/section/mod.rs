@@ -4,33 +4,55 @@ mod blocking;
 mod current;
 mod ended;
 mod enter;
+mod exit;
 mod held;
 mod run;
 
-use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 pub use blocking::run_blocking;
-pub(crate) use blocking::wait as wait_blocking;
+pub(crate) use blocking::{MustNotWait, wait as wait_blocking};
 pub(crate) use current::{carry_current, leases as current_leases};
 pub use ended::{Ended, LockedOutput};
 pub use enter::Entering;
 pub(crate) use enter::Plan;
+use exit::Exit;
 pub use held::{Held, Watch};
-pub use run::run;
+pub use run::{Run, run};
 
-use crate::error::{LockError, Lost};
-use crate::manager::{Hold, Released};
+use crate::error::LockError;
+use crate::lease::Lease;
+use crate::manager::Hold;
 use crate::options::OnLost;
 
 /// What an entered section has in hand: one name, several, or nothing in passthrough.
 ///
-/// Dropping it gives everything back.
+/// Dropping it gives everything back. It is one pointer, so that a future which holds one stays
+/// small, and `None` of it costs nothing.
 #[derive(Debug, Default)]
-pub struct Section {
+pub struct Section(Option<Box<InHand>>);
+
+/// What a section has in hand.
+#[derive(Debug, Default)]
+struct InHand {
+    /// The way in, until it has been gone.
+    entering: Option<Entering>,
     first: Option<Hold>,
     more: Vec<Hold>,
     on_lost: OnLost,
     began: bool,
+}
+
+/// How many empty boxes a thread keeps for its next sections.
+const KEPT: usize = 16;
+
+thread_local! {
+    // The boxes are what is kept: a section hands its own over and takes one from here.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are used again")]
+    static POOL: RefCell<Vec<Box<InHand>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Section {
@@ -38,27 +60,65 @@ impl Section {
     #[must_use]
     #[inline]
     pub const fn none() -> Self {
-        Self {
-            first: None,
-            more: Vec::new(),
-            on_lost: OnLost::Cancel,
-            began: false,
-        }
+        Self(None)
     }
 
-    #[inline]
+    /// A section of one name.
     pub(crate) fn of(hold: Hold, on_lost: OnLost) -> Self {
-        Self {
-            first: Some(hold),
-            more: Vec::new(),
-            on_lost,
-            began: false,
+        let empty = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+        let mut in_hand = empty.unwrap_or_default();
+        in_hand.first = Some(hold);
+        in_hand.on_lost = on_lost;
+        in_hand.began = false;
+        Self(Some(in_hand))
+    }
+
+    /// A section that is still to be entered, or was refused: the body learns of it when it
+    /// should begin.
+    pub(crate) fn entering(entering: Entering) -> Self {
+        match entering.ready() {
+            Ok(Ok(section)) => section,
+            Ok(Err(error)) => Self::on_its_way(Entering::decided(Err(error))),
+            Err(entering) => Self::on_its_way(entering),
         }
     }
 
+    #[cold]
+    fn on_its_way(entering: Entering) -> Self {
+        Self(Some(Box::new(InHand {
+            entering: Some(entering),
+            ..InHand::default()
+        })))
+    }
+
+    /// Goes the rest of the way in.
     #[inline]
-    pub(crate) fn is_none(&self) -> bool {
-        self.first.is_none()
+    fn poll_enter(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LockError>> {
+        let on_its_way = self
+            .0
+            .as_mut()
+            .and_then(|in_hand| in_hand.entering.as_mut());
+        let Some(entering) = on_its_way else {
+            return Poll::Ready(Ok(()));
+        };
+        Pin::new(entering)
+            .poll(cx)
+            .map_ok(|entered| *self = entered)
+    }
+
+    /// One more name.
+    fn add(&mut self, hold: Hold, on_lost: OnLost) {
+        match &mut self.0 {
+            None => *self = Self::of(hold, on_lost),
+            Some(in_hand) => in_hand.more.push(hold),
+        }
+    }
+
+    /// Whether it is a section of nothing.
+    #[must_use]
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
     }
 
     /// The handle for the body.
@@ -67,47 +127,51 @@ impl Section {
         Held::of(self)
     }
 
+    fn on_lost(&self) -> OnLost {
+        self.0
+            .as_ref()
+            .map_or(OnLost::Cancel, |in_hand| in_hand.on_lost)
+    }
+
+    #[inline]
     fn holds(&self) -> impl DoubleEndedIterator<Item = &Hold> {
-        self.first.iter().chain(&self.more)
+        let in_hand = self.0.iter();
+        in_hand.flat_map(|in_hand| in_hand.first.iter().chain(&in_hand.more))
+    }
+
+    #[inline]
+    fn holds_mut(&mut self) -> impl Iterator<Item = &mut Hold> {
+        let in_hand = self.0.iter_mut();
+        in_hand.flat_map(|in_hand| in_hand.first.iter_mut().chain(&mut in_hand.more))
+    }
+
+    fn leases(&self) -> impl Iterator<Item = &Arc<Lease>> {
+        self.holds().filter_map(Hold::lease)
     }
 
     /// Why it is lost by now, if it is.
     #[inline]
     fn loss(&self) -> Option<LockError> {
-        self.holds().find_map(|hold| {
-            let lease = hold.lease()?;
-            let cause = lease.check(|| hold.manager().clock.now())?;
-            Some(LockError::lost(lease.name(), cause))
-        })
+        let in_hand = self.0.as_ref()?;
+        let first = in_hand.first.as_ref()?;
+        first
+            .loss()
+            .or_else(|| in_hand.more.iter().find_map(Hold::loss))
     }
 
-    /// The body begins.
+    /// The body begins, unless it has.
     #[inline]
-    fn begin(&mut self) {
-        if !self.began {
-            self.began = true;
-            self.holds()
-                .filter_map(Hold::lease)
-                .for_each(|lease| lease.begin_body());
+    pub(crate) fn begin(&mut self) {
+        if let Some(in_hand) = &mut self.0
+            && !in_hand.began
+        {
+            in_hand.began = true;
+            self.leases().for_each(|lease| lease.begin_body());
         }
     }
 
-    /// Gives everything back, last taken first.
-    fn exit(&mut self) -> Exit {
-        let mut exit = Exit::default();
-        let first = self.first.take();
-        for mut hold in first.into_iter().chain(self.more.drain(..)).rev() {
-            let name = hold.lease().map(|lease| lease.name().clone());
-            exit.add(name, hold.release());
-        }
-        exit
-    }
-
-    /// Gives everything back; some of it may be on its way.
-    pub(crate) fn leave(mut self) -> Exit {
-        // Who holds a guard has done with it what it wanted.
-        self.begin();
-        self.exit()
+    fn has_begun(&self) -> bool {
+        self.0.as_ref().is_some_and(|in_hand| in_hand.began)
     }
 
     /// Somebody watches over it from now on: it may take long.
@@ -116,33 +180,33 @@ impl Section {
     }
 
     /// Lets go of the one name that it has, for another process to go on with.
-    pub(crate) fn detach(mut self) -> Option<std::sync::Arc<crate::lease::Lease>> {
-        if !self.more.is_empty() {
+    pub(crate) fn detach(mut self) -> Option<Arc<Lease>> {
+        let in_hand = self.0.as_mut()?;
+        if !in_hand.more.is_empty() {
             return None;
         }
-        self.first.take()?.detach()
+        in_hand.first.take()?.detach()
     }
 }
 
-/// What giving everything back came to.
-#[derive(Default)]
-pub(crate) struct Exit {
-    loss: Option<LockError>,
-    on_their_way: SmallVec<[(crate::LockName, crate::manager::Releasing); 1]>,
-}
-
-impl Exit {
+impl Drop for Section {
     #[inline]
-    fn add(&mut self, name: Option<crate::LockName>, released: Released) {
-        match (released, name) {
-            (Released::Done, _) | (_, None) => {}
-            (Released::Lost(cause), Some(name)) => self.lost(&name, cause),
-            (Released::Later(releasing), Some(name)) => self.on_their_way.push((name, releasing)),
+    fn drop(&mut self) {
+        if let Some(in_hand) = self.0.take() {
+            put_away(in_hand);
         }
     }
+}
 
-    fn lost(&mut self, name: &crate::LockName, cause: Lost) {
-        self.loss
-            .get_or_insert_with(|| LockError::lost(name, cause));
-    }
+/// Gives back what is still in hand, and keeps the box for later.
+fn put_away(mut in_hand: Box<InHand>) {
+    in_hand.entering = None;
+    in_hand.more.clear();
+    in_hand.first = None;
+    let _ended = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < KEPT {
+            pool.push(in_hand);
+        }
+    });
 }

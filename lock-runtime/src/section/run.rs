@@ -4,94 +4,78 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use pin_project_lite::pin_project;
-
 use super::current::Inside;
 use super::{Ended, Exit, OnLost, Section};
-use crate::error::{LockError, Lost};
-use crate::name::LockName;
+use crate::error::LockError;
 
 /// Runs a body inside its section, and gives the section back when the body has ended.
 ///
-/// Before every poll of the body the section is checked: a body whose lock is lost is dropped,
-/// and not polled once more. Dropping the whole future drops the body first, and gives the
-/// section back then.
+/// Before every poll of the body the section is checked: a body whose lock is lost is not polled
+/// once more. Whoever declares the body after the section drops it first, so that what it drops is
+/// still protected.
 #[inline]
-pub fn run<F: Future>(section: Section, body: F) -> Run<F> {
+pub fn run<'a, F: Future>(section: &'a mut Section, body: Pin<&'a mut F>) -> Run<'a, F> {
     Run {
-        state: State::Running { body, section },
+        section,
+        body,
+        leaving: None,
     }
 }
 
-pin_project! {
-    /// A body that runs inside its section.
-    pub struct Run<F: Future> {
-        #[pin]
-        state: State<F>,
-    }
+/// A body that runs inside its section.
+///
+/// It borrows both: a future that is passed by value is stored once for each function that it
+/// passes through.
+pub struct Run<'a, F: Future> {
+    section: &'a mut Section,
+    body: Pin<&'a mut F>,
+    /// The body's value, while the release is on its way.
+    leaving: Option<Box<(F::Output, Exit)>>,
 }
 
-pin_project! {
-    // The body is dropped before the section: what it drops is still protected.
-    #[project = StateProjection]
-    #[project_replace = OwnState]
-    enum State<F: Future> {
-        Running { #[pin] body: F, section: Section },
-        Leaving { value: Option<F::Output>, exit: Exit },
-        Over,
-    }
-}
+// Nothing in it is pinned but through the reference.
+impl<F: Future> Unpin for Run<'_, F> {}
 
-impl<F: Future> Future for Run<F> {
+impl<F: Future> Future for Run<'_, F> {
     type Output = Ended<F::Output>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        if let StateProjection::Running { body, section } = state.as_mut().project() {
-            if section.is_none() {
-                return body.poll(cx).map(Ended::Kept);
-            }
-            let polled = match poll_inside(body, section, cx) {
-                Poll::Ready(polled) => polled,
-                Poll::Pending => return Poll::Pending,
-            };
-            let OwnState::Running { mut section, .. } = state.as_mut().project_replace(State::Over)
-            else {
-                unreachable!("it was running a moment ago");
-            };
-            match polled {
-                Polled::Lost(error) => {
-                    drop(section);
-                    return Poll::Ready(Ended::Lost(None, error));
-                }
-                Polled::Value(value) => {
-                    let exit = section.exit();
-                    if exit.on_their_way.is_empty() {
-                        return Poll::Ready(settle(value, exit.loss));
-                    }
-                    state.set(State::Leaving {
-                        value: Some(value),
-                        exit,
-                    });
-                }
-            }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.section.is_none() && this.leaving.is_none() {
+            return this.body.as_mut().poll(cx).map(Ended::Kept);
         }
-        let StateProjection::Leaving { value, exit } = state.as_mut().project() else {
-            // As with every future, polling it after its end is a fault of the caller.
-            panic!("polled after completion");
-        };
-        if exit.poll(cx).is_pending() {
-            return Poll::Pending;
+        this.poll_section(cx)
+    }
+}
+
+impl<F: Future> Run<'_, F> {
+    fn poll_section(&mut self, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
+        if let Some(leaving) = &mut self.leaving {
+            let Poll::Ready(loss) = leaving.1.poll(cx) else {
+                return Poll::Pending;
+            };
+            return match self.leaving.take() {
+                Some(leaving) => Poll::Ready(settle(leaving.0, loss)),
+                None => Poll::Pending,
+            };
         }
-        let ended = value.take().map(|value| settle(value, exit.loss.take()));
-        state.set(State::Over);
-        ended.map_or(Poll::Pending, Poll::Ready)
+        match poll_inside(self.body.as_mut(), self.section, cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Polled::NotLocked(error)) => Poll::Ready(Ended::NotLocked(None, error)),
+            Poll::Ready(Polled::Value(value)) => match self.section.exit().ready() {
+                Ok(loss) => Poll::Ready(settle(value, loss)),
+                Err(exit) => {
+                    self.leaving = Some(Box::new((value, exit)));
+                    self.poll_section(cx)
+                }
+            },
+        }
     }
 }
 
 enum Polled<R> {
-    Lost(LockError),
+    NotLocked(LockError),
     Value(R),
 }
 
@@ -101,20 +85,19 @@ fn poll_inside<F: Future>(
     section: &mut Section,
     cx: &mut Context<'_>,
 ) -> Poll<Polled<F::Output>> {
-    let may_be_cancelled = section.on_lost == OnLost::Cancel || !section.began;
+    match section.poll_enter(cx) {
+        Poll::Ready(Ok(())) => {}
+        Poll::Ready(Err(error)) => return Poll::Ready(Polled::NotLocked(error)),
+        Poll::Pending => return Poll::Pending,
+    }
+    let may_be_cancelled = section.on_lost() == OnLost::Cancel || !section.has_begun();
     if may_be_cancelled && let Some(error) = section.loss() {
-        return Poll::Ready(Polled::Lost(error));
+        return Poll::Ready(Polled::NotLocked(error));
     }
     section.begin();
     let polled = {
+        let _span = section.enter_span();
         let _inside = Inside::enter(section);
-        let span = section
-            .holds()
-            .find_map(|hold| hold.lease())
-            .map(|lease| &lease.terms().span);
-        let _span = span
-            .filter(|span| !span.is_none())
-            .map(tracing::Span::enter);
         body.poll(cx)
     };
     match polled {
@@ -123,8 +106,8 @@ fn poll_inside<F: Future>(
             section.wait(cx);
             // It may have been lost before there was anybody to be woken.
             match section.loss() {
-                Some(error) if section.on_lost == OnLost::Cancel => {
-                    Poll::Ready(Polled::Lost(error))
+                Some(error) if section.on_lost() == OnLost::Cancel => {
+                    Poll::Ready(Polled::NotLocked(error))
                 }
                 _ => Poll::Pending,
             }
@@ -135,17 +118,28 @@ fn poll_inside<F: Future>(
 fn settle<R>(value: R, loss: Option<LockError>) -> Ended<R> {
     match loss {
         None => Ended::Kept(value),
-        Some(error) => Ended::Lost(Some(value), error),
+        Some(error) => Ended::NotLocked(Some(value), error),
     }
 }
 
 impl Section {
+    /// Enters the span of the section, where somebody looks at spans.
+    #[inline]
+    pub(super) fn enter_span(&self) -> Option<tracing::span::EnteredSpan> {
+        let span = self.leases().next()?.span();
+        (!span.is_none()).then(|| span.clone().entered())
+    }
+
     /// The body waits for something: it has to be woken when the lock is lost.
     fn wait(&self, cx: &Context<'_>) {
         for hold in self.holds() {
             if let Some(lease) = hold.lease() {
                 lease.body_polled();
-                if lease.body_waits(cx.waker()) {
+                let is_new = match hold.gate() {
+                    None => lease.body_waits(cx.waker()),
+                    Some(gate) => lease.inner_body_waits(gate, cx.waker()),
+                };
+                if is_new {
                     hold.watch();
                 }
             }
@@ -153,36 +147,7 @@ impl Section {
     }
 }
 
-impl Exit {
-    /// Waits for the releases that are on their way.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut losses: Vec<(LockName, Lost)> = Vec::new();
-        self.on_their_way
-            .retain(|(name, releasing)| match releasing.as_mut().poll(cx) {
-                Poll::Pending => true,
-                Poll::Ready(loss) => {
-                    losses.extend(loss.map(|cause| (name.clone(), cause)));
-                    false
-                }
-            });
-        for (name, cause) in losses {
-            self.lost(&name, cause);
-        }
-        if self.on_their_way.is_empty() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    /// Waits for the releases that are on their way, and says whether anything was lost.
-    pub(crate) async fn finish(mut self) -> Option<LockError> {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
-        self.loss
-    }
-}
-
-impl<F: Future> fmt::Debug for Run<F> {
+impl<F: Future> fmt::Debug for Run<'_, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Run")
     }

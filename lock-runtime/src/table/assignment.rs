@@ -120,6 +120,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
             .or_insert_with(|| Record::new(name.clone()));
         self.with(now, name, effects, |record, tokens, effects| {
             act(record)?;
+            record.send_away(effects);
             record.dispatch(now, tokens, effects);
             Ok(())
         })

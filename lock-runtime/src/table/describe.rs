@@ -31,6 +31,12 @@ impl<H: Party, T: TokenSource> Table<H, T> {
             .unwrap_or_default()
     }
 
+    /// Everybody who has a section.
+    pub(crate) fn parties(&self) -> impl Iterator<Item = &H> {
+        let grants = self.records.iter().flat_map(|record| &record.grants);
+        grants.filter_map(|grant| grant.party.as_ref())
+    }
+
     /// Every name that something is known of, in no order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &LockName> {
         self.records.iter().map(|record| &record.name)

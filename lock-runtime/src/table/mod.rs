@@ -16,6 +16,9 @@
 
 mod assignment;
 mod describe;
+mod due;
+#[cfg(test)]
+mod model;
 mod queue;
 mod record;
 mod request;
@@ -160,6 +163,22 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         });
     }
 
+    /// Takes the request of an owner out of the queue, wherever it stands there, and tells it so.
+    pub(crate) fn withdraw(
+        &mut self,
+        now: Moment,
+        name: &LockName,
+        owner: Owner,
+        effects: &mut Effects<H>,
+    ) -> Result<(), NotHeld> {
+        self.with(now, name, effects, |record, tokens, effects| {
+            record.withdraw(now, owner, effects)?;
+            record.dispatch(now, tokens, effects);
+            Ok(())
+        })
+        .unwrap_or(Err(NotHeld))
+    }
+
     /// Goes on with a section under a new owner; the giver's ends. The token stays.
     pub(crate) fn adopt(
         &mut self,
@@ -211,6 +230,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
                 slot.remove();
             }
         }
+        self.give_back_room();
     }
 
     /// When something is due next.
@@ -257,6 +277,10 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         if room > SMALL && used < room / 8 {
             self.records
                 .shrink_to(used * 2, |record| record.name.hash64());
+            self.schedule.give_back_room();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::request::Place;
+use super::request::{Entry, Place};
 use crate::caller::CallerId;
 use crate::clock::Moment;
 use crate::options::Mode;
@@ -29,6 +29,36 @@ pub(super) enum OwnEntry {
         must_be_assigned: bool,
     },
     Plain,
+}
+
+impl OwnEntry {
+    pub(super) fn borrowed(&self) -> Entry<'_> {
+        match self {
+            Self::Plain => Entry::Plain,
+            Self::Caller {
+                id,
+                must_be_assigned,
+            } => Entry::Caller {
+                id: id.as_ref(),
+                must_be_assigned: *must_be_assigned,
+            },
+        }
+    }
+}
+
+impl From<Entry<'_>> for OwnEntry {
+    fn from(entry: Entry<'_>) -> Self {
+        match entry {
+            Entry::Plain => Self::Plain,
+            Entry::Caller {
+                id,
+                must_be_assigned,
+            } => Self::Caller {
+                id: id.cloned(),
+                must_be_assigned,
+            },
+        }
+    }
 }
 
 /// Places rise from front to back. Who leaves from the middle leaves a hole, so that leaving
@@ -76,6 +106,7 @@ impl<H> Queue<H> {
     pub(super) fn iter(&self) -> impl Iterator<Item = (Place, &Waiter<H>)> {
         self.places
             .iter()
+            .inspect(|_| visit(1))
             .filter_map(|(place, waiter)| Some((*place, waiter.as_ref()?)))
     }
 
@@ -87,6 +118,7 @@ impl<H> Queue<H> {
         };
         self.places
             .range(from..)
+            .inspect(|_| visit(1))
             .find_map(|(place, waiter)| Some((*place, waiter.as_ref()?)))
     }
 
@@ -117,6 +149,7 @@ impl<H> Queue<H> {
         let mut overdue = Vec::new();
         let mut ahead = 0;
         self.earliest = Moment::NEVER;
+        visit(self.places.len());
         for (_, slot) in &mut self.places {
             match slot {
                 Some(waiter) if waiter.deadline <= now => {
@@ -140,11 +173,45 @@ impl<H> Queue<H> {
             self.places.pop_front();
         }
         if self.places.len() > 32 && self.places.len() > 2 * self.waiting {
+            visit(self.places.len());
             self.places.retain(|(_, waiter)| waiter.is_some());
             self.places.shrink_to(2 * self.waiting);
         }
         if self.waiting == 0 {
             self.earliest = Moment::NEVER;
+        }
+    }
+}
+
+/// The tests count how many places are gone through.
+#[cfg(not(test))]
+#[inline]
+fn visit(_places: usize) {}
+
+#[cfg(test)]
+use counted::visit;
+#[cfg(test)]
+pub(super) use counted::visits;
+
+#[cfg(test)]
+mod counted {
+    use std::cell::Cell;
+
+    thread_local! {
+        static VISITS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn visit(places: usize) {
+        VISITS.set(VISITS.get() + places as u64);
+    }
+
+    pub(in crate::table) fn visits() -> u64 {
+        VISITS.get()
+    }
+
+    impl<H> super::Queue<H> {
+        pub(in crate::table) fn room(&self) -> usize {
+            self.places.capacity()
         }
     }
 }

@@ -37,13 +37,13 @@ pub(super) struct Grant<H> {
     /// When the grant ends by itself: the lease, the claim window, or the rest.
     pub(super) ends: Moment,
     ttl: Option<Duration>,
-    at_least: Duration,
+    pub(super) at_least: Duration,
     /// Whether the owner has it in hand; a grant out of the queue has to be claimed.
-    claimed: bool,
+    pub(super) claimed: bool,
 }
 
 /// What a request may do, by the caller that it comes from.
-enum Standing {
+pub(super) enum Standing {
     MayEnter,
     MustWait,
     Refused,
@@ -177,7 +177,11 @@ impl<H: Party> Record<H> {
     }
 
     pub(super) fn force_release(&mut self, cause: Lost, effects: &mut Effects<H>) -> usize {
-        let ended = self.grants.len();
+        let ended = self
+            .grants
+            .iter()
+            .filter(|grant| grant.party.is_some())
+            .count();
         for grant in self.grants.drain(..) {
             effects.extend(grant.party.map(|party| Effect::Lost(party, cause)));
         }
@@ -193,52 +197,23 @@ impl<H: Party> Record<H> {
         is_there && self.queue.remove(place).is_some()
     }
 
-    /// Lets everything happen that is due: ended leases first, then the queue, then those whose
-    /// time is up, so that a waiter gets a name that comes free at its very deadline.
-    #[inline]
-    pub(super) fn settle(
+    /// Takes the request of an owner out of the queue. It has no place at hand, so that this takes
+    /// longer the longer the queue is.
+    pub(super) fn withdraw(
         &mut self,
         now: Moment,
-        tokens: &impl TokenSource,
+        owner: Owner,
         effects: &mut Effects<H>,
-    ) {
-        if self.next_due() <= now {
-            self.settle_due(now, tokens, effects);
-        }
-    }
-
-    #[cold]
-    fn settle_due(&mut self, now: Moment, tokens: &impl TokenSource, effects: &mut Effects<H>) {
-        let mut index = 0;
-        while let Some(grant) = self.grants.get_mut(index) {
-            if grant.ends > now {
-                index += 1;
-                continue;
-            }
-            let (party, claimed) = (grant.party.take(), grant.claimed);
-            match party {
-                Some(party) => {
-                    effects.push(Effect::Lost(party, Lost::Expired));
-                    let ended = grant.ends;
-                    if claimed {
-                        self.end(index, ended);
-                    } else {
-                        self.grants.remove(index);
-                    }
-                }
-                None => {
-                    self.grants.remove(index);
-                }
-            }
-        }
-        self.assignment = self.assignment.take().filter(|a| a.ends > now);
-        self.dispatch(now, tokens, effects);
-        for (ahead, waiter) in self.queue.remove_overdue(now) {
-            let refusal = self.busy(now, ahead);
-            effects.push(Effect::Refused(waiter.party, refusal));
-        }
-        // Who has left may have been all that others stood behind.
-        self.dispatch(now, tokens, effects);
+    ) -> Result<(), NotHeld> {
+        let place = self
+            .queue
+            .iter()
+            .find_map(|(place, waiter)| (waiter.owner == owner).then_some(place));
+        let waiter = place.and_then(|place| self.queue.remove(place));
+        let waiter = waiter.ok_or(NotHeld)?;
+        let refusal = self.busy(now, self.queue.len());
+        effects.push(Effect::Refused(waiter.party, refusal));
+        Ok(())
     }
 
     /// Serves the queue: everybody who may enter now, first come, first served.
@@ -258,13 +233,8 @@ impl<H: Party> Record<H> {
         let mut after = None;
         while let Some((place, waiter)) = self.queue.next_after(after) {
             match self.standing(&waiter.entry.borrowed()) {
-                Standing::MustWait => after = Some(place),
-                Standing::Refused => {
-                    let refusal = self.not_your_turn();
-                    if let Some(waiter) = self.queue.remove(place) {
-                        effects.push(Effect::Refused(waiter.party, refusal));
-                    }
-                }
+                // Those who are refused were sent away when that was decided.
+                Standing::MustWait | Standing::Refused => after = Some(place),
                 Standing::MayEnter if self.fits(waiter.mode) => {
                     if let Some(waiter) = self.queue.remove(place) {
                         self.grant_queued(now, waiter, tokens, effects);
@@ -295,29 +265,6 @@ impl<H: Party> Record<H> {
             at_least: waiter.at_least,
             claimed: false,
         });
-    }
-
-    /// Ends a section whose body ran: the name may have to rest.
-    fn end(&mut self, index: usize, now: Moment) {
-        let grant = &mut self.grants[index];
-        let rests_until = grant.since + grant.at_least;
-        if grant.at_least.is_zero() || rests_until <= now {
-            self.grants.remove(index);
-        } else {
-            grant.party = None;
-            grant.ends = rests_until;
-        }
-    }
-
-    /// The earliest moment at which something happens by itself.
-    #[inline]
-    pub(super) fn next_due(&self) -> Moment {
-        let leases = self.grants.iter().map(|grant| grant.ends).min();
-        let assignment = self.assignment.as_ref().map(|assignment| assignment.ends);
-        [leases, assignment]
-            .into_iter()
-            .flatten()
-            .fold(self.queue.earliest_deadline(), Moment::min)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -355,7 +302,7 @@ impl<H: Party> Record<H> {
         Ok(())
     }
 
-    fn standing(&self, entry: &Entry<'_>) -> Standing {
+    pub(super) fn standing(&self, entry: &Entry<'_>) -> Standing {
         let holder = self
             .assignment
             .as_ref()
@@ -383,7 +330,7 @@ impl<H: Party> Record<H> {
         })
     }
 
-    fn not_your_turn(&self) -> Refusal {
+    pub(super) fn not_your_turn(&self) -> Refusal {
         let holder = self
             .assignment
             .as_ref()
@@ -391,7 +338,7 @@ impl<H: Party> Record<H> {
         Refusal::NotYourTurn { holder }
     }
 
-    fn busy(&self, now: Moment, ahead: usize) -> Refusal {
+    pub(super) fn busy(&self, now: Moment, ahead: usize) -> Refusal {
         let running = self.grants.iter().find(|grant| grant.party.is_some());
         let in_the_way = match (running, self.grants.first(), &self.assignment) {
             (Some(grant), _, _) => match self.describe_grant(now, grant) {
@@ -431,34 +378,4 @@ fn end_of_lease(now: Moment, ttl: Option<Duration>) -> Moment {
 /// Only exclusive grants carry a token: others overlap.
 fn token_for(mode: Mode, tokens: &impl TokenSource) -> Option<FencingToken> {
     (mode == Mode::Exclusive).then(|| tokens.next())
-}
-
-impl OwnEntry {
-    fn borrowed(&self) -> Entry<'_> {
-        match self {
-            Self::Plain => Entry::Plain,
-            Self::Caller {
-                id,
-                must_be_assigned,
-            } => Entry::Caller {
-                id: id.as_ref(),
-                must_be_assigned: *must_be_assigned,
-            },
-        }
-    }
-}
-
-impl From<Entry<'_>> for OwnEntry {
-    fn from(entry: Entry<'_>) -> Self {
-        match entry {
-            Entry::Plain => Self::Plain,
-            Entry::Caller {
-                id,
-                must_be_assigned,
-            } => Self::Caller {
-                id: id.cloned(),
-                must_be_assigned,
-            },
-        }
-    }
 }

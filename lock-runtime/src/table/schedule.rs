@@ -71,4 +71,15 @@ impl Schedule {
         self.looks.retain(|Reverse((at, name))| is_valid(name, *at));
         self.looks.shrink_to(2 * self.valid);
     }
+
+    /// Keeps no more room than what it holds may soon need.
+    pub(super) fn give_back_room(&mut self) {
+        self.looks.shrink_to(2 * self.looks.len());
+    }
+
+    /// How many looks it keeps, and room for how many.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (usize, usize) {
+        (self.looks.len(), self.looks.capacity())
+    }
 }

@@ -39,6 +39,8 @@ pub struct MemoryBackend(Arc<Store>);
 
 struct Store {
     clock: Clock,
+    /// Whether a lease ends although the runtime renews it, should the renewals stay away.
+    is_leased: bool,
     shards: Box<[Arc<Shard>]>,
 }
 
@@ -46,15 +48,35 @@ impl MemoryBackend {
     /// An empty store that measures time with this clock, which has to be its managers' too.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
+        Self::with(clock, false)
+    }
+
+    /// An empty store for owners that may fall silent: every lease ends unless it is renewed.
+    ///
+    /// Locks in memory do without, because their owners end with them. This is the same store as
+    /// a remote one: requests run on the manager's thread, leases are renewed, and can be lost
+    /// without a word.
+    /// For tests of that, and for backends that serve others from it.
+    #[must_use]
+    pub fn leased(clock: Clock) -> Self {
+        Self::with(clock, true)
+    }
+
+    fn with(clock: Clock, is_leased: bool) -> Self {
         let tokens = Tokens::default();
         let shards = (0..SHARDS)
             .map(|_| {
                 Arc::new_cyclic(|shard: &Weak<Shard>| {
-                    Shard::new(clock.alarm(Weak::<Shard>::clone(shard)), tokens.clone())
+                    let alarm = clock.alarm(Weak::<Shard>::clone(shard));
+                    Shard::new(alarm, tokens.clone(), !is_leased)
                 })
             })
             .collect();
-        Self(Arc::new(Store { clock, shards }))
+        Self(Arc::new(Store {
+            clock,
+            is_leased,
+            shards,
+        }))
     }
 
     fn shard(&self, name: &LockName) -> &Arc<Shard> {
@@ -67,6 +89,12 @@ impl MemoryBackend {
         self.0.clock.now()
     }
 
+    /// A lease that the runtime renews cannot fall silent without this process: it has no end
+    /// here, unless others are served from this store.
+    fn lease_length(&self, lease: &Lease, ttl: Duration) -> Option<Duration> {
+        (self.0.is_leased || !lease.is_renewed()).then_some(ttl)
+    }
+
     /// Grants, refuses, or puts the request into the queue, with a seat to be told in.
     fn ask(&self, request: &Request, may_wait: bool) -> Result<Answer, Waiting> {
         let lease = &request.lease;
@@ -75,7 +103,7 @@ impl MemoryBackend {
             name: lease.name(),
             owner: lease.owner(),
             mode: lease.mode(),
-            ttl: lease_length(lease, lease.ttl()),
+            ttl: self.lease_length(lease, lease.ttl()),
             wait_until: request.patience.deadline(now).filter(|_| may_wait),
             entry: entry(request),
             at_least: lease.at_least(),
@@ -116,11 +144,6 @@ impl MemoryBackend {
             .with(|table, effects| table.describe(now, name, effects));
         info(&self.0.clock, name, description)
     }
-}
-
-/// A lease that the runtime renews cannot fall silent without this process: it has no end here.
-fn lease_length(lease: &Lease, ttl: Duration) -> Option<Duration> {
-    (!lease.is_renewed()).then_some(ttl)
 }
 
 fn entry(request: &Request) -> Entry<'_> {
@@ -165,7 +188,7 @@ impl Backend for MemoryBackend {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            embedded: true,
+            embedded: !self.0.is_leased,
             ..Capabilities::all()
         }
     }
@@ -191,7 +214,7 @@ impl Backend for MemoryBackend {
                 now,
                 lease.name(),
                 lease.owner(),
-                lease_length(lease, ttl),
+                self.lease_length(lease, ttl),
                 effects,
             )
         });
@@ -202,7 +225,15 @@ impl Backend for MemoryBackend {
         let body_ran = how == Release::Finished;
         let now = self.now();
         let released = self.shard(lease.name()).with(|table, effects| {
-            table.release(now, lease.name(), lease.owner(), body_ran, effects)
+            let (name, owner) = (lease.name(), lease.owner());
+            let released = table.release(now, name, owner, body_ran, effects);
+            // What never began may wait still.
+            match how {
+                Release::Abandoned if released.is_err() => {
+                    table.withdraw(now, name, owner, effects)
+                }
+                _ => released,
+            }
         });
         Reply::now(Ok(released.is_ok()))
     }
@@ -216,7 +247,7 @@ impl Backend for MemoryBackend {
         let now = self.now();
         let adopted = self.shard(lease.name()).with(|table, effects| {
             let taker = (lease.owner(), Holding::Lease(Arc::clone(lease)));
-            let ttl = lease_length(lease, lease.ttl());
+            let ttl = self.lease_length(lease, lease.ttl());
             table.adopt(now, lease.name(), giver, taker, ttl, effects)
         });
         Reply::now(Ok(adopted.ok().map(Grant::new)))
@@ -270,6 +301,18 @@ impl Backend for MemoryBackend {
         }))
     }
 
+    fn embedded_leases(&self, manager: u64) -> Vec<Arc<Lease>> {
+        let mut leases = Vec::new();
+        for shard in &*self.0.shards {
+            shard.with(|table, _| {
+                let own = table.parties().map(Holding::lease);
+                let own = own.filter(|lease| lease.manager() == manager && lease.is_running());
+                leases.extend(own.cloned());
+            });
+        }
+        leases
+    }
+
     fn list(&self, namespace: &str, prefix: &str) -> Reply<Result<Vec<LockInfo>, BackendError>> {
         let mut names: SmallVec<[LockName; 8]> = SmallVec::new();
         for shard in &*self.0.shards {
@@ -298,3 +341,6 @@ impl fmt::Debug for MemoryBackend {
         f.debug_struct("MemoryBackend").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

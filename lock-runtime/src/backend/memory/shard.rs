@@ -1,11 +1,9 @@
 //! One shard: a table under a lock, and the alarm that lets time pass in it.
 
-use std::task::Waker;
-
 use smallvec::SmallVec;
 
 use super::tokens::Tokens;
-use super::wait::Holding;
+use super::wait::{Call, Holding};
 use crate::clock::{Alarm, AlarmHandle, Moment};
 use crate::sync::{Mutex, lock};
 use crate::table::{Effect, Effects, Table};
@@ -17,6 +15,8 @@ type LockTable = Table<Holding, Tokens>;
 pub(super) struct Shard {
     table: Mutex<State>,
     alarm: AlarmHandle,
+    /// Whether a lost section is told so. Owners elsewhere cannot be.
+    tells_losses: bool,
 }
 
 struct State {
@@ -26,13 +26,14 @@ struct State {
 }
 
 impl Shard {
-    pub(super) fn new(alarm: AlarmHandle, tokens: Tokens) -> Self {
+    pub(super) fn new(alarm: AlarmHandle, tokens: Tokens, tells_losses: bool) -> Self {
         Self {
             table: Mutex::new(State {
                 table: Table::new(tokens),
                 alarm_at: Moment::NEVER,
             }),
             alarm,
+            tells_losses,
         }
     }
 
@@ -55,18 +56,20 @@ impl Shard {
         if effects.is_empty() {
             return result;
         }
-        let wakers: SmallVec<[Waker; 2]> = effects.into_iter().filter_map(tell).collect();
+        let told = effects.into_iter().filter_map(|effect| self.tell(effect));
+        let calls: SmallVec<[Call; 2]> = told.collect();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        calls.into_iter().for_each(Call::wake);
         result
     }
-}
 
-fn tell(effect: Effect<Holding>) -> Option<Waker> {
-    match effect {
-        Effect::Granted(holding) => holding.granted(),
-        Effect::Refused(holding, refusal) => holding.refused(refusal),
-        Effect::Lost(holding, cause) => holding.lost(cause),
+    fn tell(&self, effect: Effect<Holding>) -> Option<Call> {
+        match effect {
+            Effect::Granted(holding) => holding.granted(),
+            Effect::Refused(holding, refusal) => holding.refused(refusal),
+            Effect::Lost(holding, _) if !self.tells_losses && holding.is_claimed() => None,
+            Effect::Lost(holding, cause) => holding.lost(cause),
+        }
     }
 }
 

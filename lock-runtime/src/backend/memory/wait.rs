@@ -60,36 +60,63 @@ impl Holding {
         }
     }
 
-    fn lease(&self) -> &Lease {
+    pub(super) fn lease(&self) -> &Arc<Lease> {
         match self {
             Self::Lease(lease) => lease,
             Self::Seat(seat) => &seat.lease,
         }
     }
 
-    pub(super) fn granted(self) -> Option<Waker> {
+    pub(super) fn granted(self) -> Option<Call> {
         self.tell(Verdict::Granted)
     }
 
-    pub(super) fn refused(self, refusal: Refusal) -> Option<Waker> {
+    pub(super) fn refused(self, refusal: Refusal) -> Option<Call> {
         self.tell(Verdict::Refused(refusal))
     }
 
-    pub(super) fn lost(self, cause: Lost) -> Option<Waker> {
-        match &self {
-            Self::Seat(seat) if !lock(&seat.news).claimed => self.tell(Verdict::TooLate),
-            _ => self.lease().lose(cause),
+    pub(super) fn lost(self, cause: Lost) -> Option<Call> {
+        if self.is_claimed() {
+            let lease = self.lease();
+            lease.lose(cause).then(|| Call::Lost(Arc::clone(lease)))
+        } else {
+            self.tell(Verdict::TooLate)
         }
     }
 
-    fn tell(self, verdict: Verdict) -> Option<Waker> {
+    /// Whether somebody has the section in hand. A grant that came out of the queue has to be
+    /// taken up first.
+    pub(super) fn is_claimed(&self) -> bool {
+        match self {
+            Self::Lease(_) => true,
+            Self::Seat(seat) => lock(&seat.news).claimed,
+        }
+    }
+
+    fn tell(self, verdict: Verdict) -> Option<Call> {
         match self {
             Self::Lease(_) => None,
             Self::Seat(seat) => {
                 let mut news = lock(&seat.news);
                 news.verdict = Some(verdict);
-                news.waker.take()
+                news.waker.take().map(Call::Waiter)
             }
+        }
+    }
+}
+
+/// Whoever has to be woken once the shard's lock is no longer held: a waker is foreign code.
+pub(super) enum Call {
+    Waiter(Waker),
+    /// Everybody who has to do with a lease that was lost.
+    Lost(Arc<Lease>),
+}
+
+impl Call {
+    pub(super) fn wake(self) {
+        match self {
+            Self::Waiter(waker) => waker.wake(),
+            Self::Lost(lease) => lease.announce_loss(),
         }
     }
 }

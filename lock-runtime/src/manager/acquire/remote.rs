@@ -2,14 +2,14 @@
 //! undone when nobody waits for it any more.
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Acquiring;
-use crate::backend::{Answer, Busy, Release, Reply, Request};
+use super::handover::handover;
+use crate::backend::{Answer, Busy, Patience, Release, Reply, Request};
 use crate::clock::Moment;
 use crate::error::{BackendError, LockError};
 use crate::manager::call::{First, first};
@@ -23,15 +23,26 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) fn acquire(manager: ManagerRef, request: Request) -> Acquiring {
     Acquiring::UnderWay(Box::pin(async move {
-        let name = request.name().clone();
         let _waiting = observe::waiting(&request.lease);
+        let mut request = request;
+        if let Some(deadline) = request.patience.deadline(manager.clock.now()) {
+            request.patience = Patience::Until(deadline);
+        }
         let driver = manager.driver()?;
-        // Dropping this future drops the sender: that is how the driver learns of it.
-        let (_still_wanted, given_up) = oneshot::channel::<()>();
-        let answer = driver.run(drive(manager.clone(), request, given_up));
-        match answer.await {
-            Ok(result) => result,
-            Err(_) => Err(thread_ended().about(&name).maybe_held()),
+        loop {
+            let asked = request.clone();
+            let otherwise = thread_ended().about(asked.name()).maybe_held();
+            let (taker, giver, given_up) = handover(otherwise);
+            let on_driver = manager.clone();
+            drop(driver.run(async move {
+                let result = drive(on_driver.clone(), asked, given_up).await;
+                giver.give(&on_driver, result).await;
+            }));
+            match taker.take().await {
+                Some(result) => return result,
+                // Came too late for a grant: asks again, behind those who wait now.
+                None => request.lease = request.lease.of_another(Owner::random()),
+            }
         }
     }))
 }
@@ -48,9 +59,15 @@ pub(super) async fn adopt(
         let answer = on_driver.backend.adopt(giver, &request).await;
         on_driver.take_over(request, sent, answer)
     });
-    match answer.await {
-        Ok(result) => result,
-        Err(_) => Err(thread_ended().about(&name).maybe_held()),
+    let limit = manager.defaults.request_timeout;
+    match first(answer, manager.clock.sleep(limit)).await {
+        First::Left(Ok(result)) => result,
+        First::Left(Err(_)) => Err(thread_ended().about(&name).maybe_held()),
+        // What is taken over later is given back: nobody waits for it any more.
+        First::Right(()) => {
+            let error = LockError::unavailable(BackendError::timed_out(limit));
+            Err(error.about(&name).maybe_held())
+        }
     }
 }
 
@@ -99,16 +116,20 @@ async fn drive(
                 return manager.take_up(request, sent, Some(started), Ok(Answer::Granted(grant)));
             }
             Ok(Answer::Busy(busy)) if !manager.capabilities.queue && !is_last_look => {
-                let until = next_look(&manager, &busy, pause).min(deadline);
+                let until = next_look(&manager, busy, pause).min(deadline);
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 let stop = first(given_up.as_mut(), closing.as_mut());
                 if let First::Right(_) = first(manager.clock.sleep_until(until), stop).await {
                     return Err(LockError::closed().about(request.name()));
                 }
             }
-            Ok(answer) => return Err(manager.refusal(&request, Some(started), answer)),
+            Ok(answer) => {
+                // A try takes as long as its answer, and has not waited.
+                let queued = request.patience.deadline(started).map(|_| started);
+                return Err(manager.refusal(&request, queued, answer));
+            }
             Err(error) => {
-                let unknown = error.effect_unknown;
+                let unknown = error.is_effect_unknown();
                 undo(&manager, request.clone(), None);
                 let error = LockError::unavailable(error).about(request.name());
                 return Err(if unknown { error.maybe_held() } else { error });
@@ -190,9 +211,11 @@ fn undo(
     let Ok(driver) = manager.driver() else {
         return;
     };
-    let (backend, clock) = (Arc::clone(&manager.backend), manager.clock.clone());
-    let queues = manager.capabilities.queue;
+    // The manager stays until it is undone, or its thread would end with the request.
+    let on_driver = manager.clone();
     drop(driver.run(async move {
+        let (backend, clock) = (&on_driver.backend, &on_driver.clock);
+        let queues = on_driver.capabilities.queue;
         let lease = &request.lease;
         let limit = lease.ttl() + Duration::from_secs(1);
         if let Some(reply) = reply {
@@ -213,8 +236,8 @@ fn undo(
 
 /// When to look again: after the pause, a little sooner or later than others, or when the
 /// holder's lease ends.
-fn next_look(manager: &ManagerRef, busy: &Busy, pause: Duration) -> Moment {
+fn next_look(manager: &ManagerRef, busy: Busy, pause: Duration) -> Moment {
     let jittered = pause.mul_f64(rand::random_range(0.5..1.0));
-    let lease_ends = busy.look_again.unwrap_or(Duration::MAX);
+    let lease_ends = busy.details().look_again.unwrap_or(Duration::MAX);
     manager.clock.now() + jittered.min(lease_ends.max(Duration::from_millis(1)))
 }

@@ -99,3 +99,19 @@ fn looking_costs_the_task_no_budget() {
         assert!(coop::has_budget_remaining());
     });
 }
+
+#[test]
+fn not_every_worker_may_step_aside() {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let mut places: Vec<_> = std::iter::from_fn(|| Aside::take(&COUNT)).collect();
+    assert_eq!(places.len(), MOST_ASIDE);
+    assert!(Aside::take(&COUNT).is_none());
+    drop(places.pop());
+    assert!(Aside::take(&COUNT).is_some(), "a refusal takes no place");
+}
+
+#[test]
+fn what_is_there_already_needs_no_wait() {
+    let runtime = Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async { assert_eq!(wait(std::future::ready(7)), Ok(7)) });
+}

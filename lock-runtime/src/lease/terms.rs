@@ -1,0 +1,58 @@
+//! What is asked for, in all names of a section alike.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::options::{AuthPolicy, Mode, OnLost, Wait};
+use crate::site::Origin;
+
+/// What is asked for, in all names of a section alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) origin: Origin,
+    pub(crate) mode: Mode,
+    pub(crate) wait: Wait,
+    pub(crate) ttl: Duration,
+    pub(crate) max_hold: Option<Duration>,
+    pub(crate) at_least: Duration,
+    pub(crate) renewed: bool,
+    pub(crate) reentrant: bool,
+    pub(crate) on_lost: OnLost,
+    pub(crate) auth: Option<AuthPolicy>,
+}
+
+/// Terms in use: those of an annotated function with the global manager never change, and cost
+/// nothing to share.
+#[derive(Clone, Debug)]
+pub(crate) enum SharedTerms {
+    Fixed(&'static Terms),
+    Own(Arc<Terms>),
+}
+
+impl SharedTerms {
+    /// The same with a change.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Terms)) {
+        let mut terms = Terms::clone(self);
+        change(&mut terms);
+        *self = Self::from(terms);
+    }
+}
+
+impl From<Terms> for SharedTerms {
+    fn from(terms: Terms) -> Self {
+        Self::Own(Arc::new(terms))
+    }
+}
+
+impl Deref for SharedTerms {
+    type Target = Terms;
+
+    #[inline]
+    fn deref(&self) -> &Terms {
+        match self {
+            Self::Fixed(terms) => terms,
+            Self::Own(terms) => terms,
+        }
+    }
+}

@@ -1,0 +1,6 @@
+use lock_runtime::auth;
+
+#[auth]
+struct Board;
+
+fn main() {}

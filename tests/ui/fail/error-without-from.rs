@@ -1,0 +1,10 @@
+use lock_runtime::locked;
+
+struct NoFrom;
+
+#[locked("task")]
+async fn f() -> Result<u8, NoFrom> {
+    Ok(1)
+}
+
+fn main() {}

@@ -1,0 +1,5 @@
+use lock_runtime::lock_name;
+
+fn main() {
+    let _ = lock_name!("task:{id}", id = next()?);
+}

@@ -1,0 +1,6 @@
+use lock_runtime::locked;
+
+#[locked("task")]
+struct Board;
+
+fn main() {}
