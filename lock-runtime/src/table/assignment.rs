@@ -117,7 +117,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
                 |record| record.name == *name,
                 |record| record.name.hash64(),
             )
-            .or_insert_with(|| Record::new(name.clone()));
+            .or_insert_with(|| self.spare.take(name));
         self.with(now, name, effects, |record, tokens, effects| {
             act(record)?;
             record.send_away(effects);

@@ -23,6 +23,7 @@ mod queue;
 mod record;
 mod request;
 mod schedule;
+mod spare;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
@@ -40,12 +41,14 @@ use crate::name::LockName;
 use crate::owner::Owner;
 use record::Record;
 use schedule::Schedule;
+use spare::Spare;
 
 /// All locks of one shell, or of one shard of it.
 ///
 /// `H` is how the shell knows an acquisition; `T` is where fencing tokens come from.
 pub(crate) struct Table<H, T> {
-    records: HashTable<Record<H>>,
+    records: HashTable<Box<Record<H>>>,
+    spare: Spare<H>,
     schedule: Schedule,
     tokens: T,
 }
@@ -54,6 +57,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     pub(crate) fn new(tokens: T) -> Self {
         Self {
             records: HashTable::new(),
+            spare: Spare::default(),
             schedule: Schedule::default(),
             tokens,
         }
@@ -78,12 +82,16 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         );
         match slot {
             Slot::Vacant(slot) => {
-                let mut record = Record::new(ask.name.clone());
-                // A refusal leaves no record behind, and nothing else happened to it.
-                let acquired = record.acquire(now, ask, party, &self.tokens)?;
-                self.schedule.renew(&mut record);
-                slot.insert(record);
-                Ok(acquired)
+                let mut record = self.spare.take(ask.name);
+                let acquired = record.acquire(now, ask, party, &self.tokens);
+                if acquired.is_ok() {
+                    self.schedule.renew(&mut record);
+                    slot.insert(record);
+                } else {
+                    // A refusal leaves no record behind, and nothing else happened to it.
+                    self.spare.keep(record);
+                }
+                acquired
             }
             Slot::Occupied(mut slot) => {
                 let record = slot.get_mut();
@@ -93,7 +101,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
                 // Settling may have emptied the record, and then a refusal leaves it empty.
                 if record.is_empty() {
                     self.schedule.forget(record);
-                    slot.remove();
+                    self.spare.keep(slot.remove().0);
                 }
                 acquired
             }
@@ -128,14 +136,33 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Ends a section. `body_ran` says whether the name has to rest for `at_least`.
+    ///
+    /// Time is asked for only where something depends on it: most locks are nobody else's wish.
     pub(crate) fn release(
         &mut self,
-        now: Moment,
+        now: impl FnOnce() -> Moment,
         name: &LockName,
         owner: Owner,
         body_ran: bool,
         effects: &mut Effects<H>,
     ) -> Result<(), NotHeld> {
+        let found = self
+            .records
+            .find_entry(name.hash64(), |record| record.name == *name);
+        let Ok(mut slot) = found else {
+            return Err(NotHeld);
+        };
+        let record = slot.get_mut();
+        if record.is_timeless() {
+            record.take_out(owner)?;
+            if record.is_empty() {
+                self.schedule.forget(record);
+                self.spare.keep(slot.remove().0);
+                self.give_back_room();
+            }
+            return Ok(());
+        }
+        let now = now();
         self.with(now, name, effects, |record, tokens, effects| {
             record.release(now, owner, body_ran)?;
             record.dispatch(now, tokens, effects);
@@ -227,7 +254,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
             self.schedule.renew(record);
             if record.is_empty() {
                 self.schedule.forget(record);
-                slot.remove();
+                self.spare.keep(slot.remove().0);
             }
         }
         self.give_back_room();
@@ -256,7 +283,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         self.schedule.renew(record);
         if record.is_empty() {
             self.schedule.forget(record);
-            slot.remove();
+            self.spare.keep(slot.remove().0);
         }
         if self.schedule.is_bloated() {
             let records = &self.records;

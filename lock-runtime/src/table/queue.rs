@@ -89,6 +89,11 @@ impl<H> Queue<H> {
         self.waiting == 0
     }
 
+    /// Whether it keeps room for a few waiters only.
+    pub(super) fn is_small(&self) -> bool {
+        self.places.capacity() <= 64
+    }
+
     /// No waiter's time is up before this.
     pub(super) fn earliest_deadline(&self) -> Moment {
         self.earliest

@@ -147,12 +147,26 @@ impl<H: Party> Record<H> {
         owner: Owner,
         body_ran: bool,
     ) -> Result<(), NotHeld> {
-        let index = self.index_of(owner).ok_or(NotHeld)?;
-        if body_ran {
-            self.end(index, now);
-        } else {
-            self.grants.remove(index);
+        if !body_ran {
+            return self.take_out(owner);
         }
+        let index = self.index_of(owner).ok_or(NotHeld)?;
+        self.end(index, now);
+        Ok(())
+    }
+
+    /// Whether nothing in it depends on time: no end, no rest, and nobody who waits.
+    #[inline]
+    pub(super) fn is_timeless(&self) -> bool {
+        self.queue.is_empty()
+            && self.next_due() == Moment::NEVER
+            && self.grants.iter().all(|grant| grant.at_least.is_zero())
+    }
+
+    /// Takes out the section of an owner, without a rest.
+    pub(super) fn take_out(&mut self, owner: Owner) -> Result<(), NotHeld> {
+        let index = self.index_of(owner).ok_or(NotHeld)?;
+        self.grants.remove(index);
         Ok(())
     }
 

@@ -223,14 +223,13 @@ impl Backend for MemoryBackend {
 
     fn release(&self, lease: &Lease, how: Release) -> Reply<Result<bool, BackendError>> {
         let body_ran = how == Release::Finished;
-        let now = self.now();
         let released = self.shard(lease.name()).with(|table, effects| {
             let (name, owner) = (lease.name(), lease.owner());
-            let released = table.release(now, name, owner, body_ran, effects);
+            let released = table.release(|| self.now(), name, owner, body_ran, effects);
             // What never began may wait still.
             match how {
                 Release::Abandoned if released.is_err() => {
-                    table.withdraw(now, name, owner, effects)
+                    table.withdraw(self.now(), name, owner, effects)
                 }
                 _ => released,
             }

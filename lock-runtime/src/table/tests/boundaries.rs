@@ -118,7 +118,7 @@ impl Bench {
     fn releases(&mut self, number: usize, body_ran: bool) -> Result<(), NotHeld> {
         let owner = self.owners[number];
         self.table
-            .release(self.now, ask().name, owner, body_ran, &mut self.told)
+            .release(|| self.now, ask().name, owner, body_ran, &mut self.told)
     }
 
     fn assigns(&mut self, to: &CallerId, ttl: Option<Duration>) {

@@ -62,7 +62,7 @@ fn a_million_names_that_were_used_leave_no_memory() {
         let lock = name(number);
         acquire(&mut table, &lock, owner, Some(seconds(30)), None);
         table
-            .release(start(), &lock, owner, true, &mut effects())
+            .release(start, &lock, owner, true, &mut effects())
             .unwrap();
     }
     assert_small(&table);
@@ -79,7 +79,7 @@ fn names_that_were_in_use_together_leave_no_memory() {
     assert!(table.kept().record_room >= names.len());
     for lock in &names {
         table
-            .release(start(), lock, owner, true, &mut effects())
+            .release(start, lock, owner, true, &mut effects())
             .unwrap();
     }
     assert_small(&table);
@@ -130,7 +130,7 @@ fn ten_thousand_waiters_are_served_in_order_and_in_linear_time() {
     for (next, _) in waiting {
         let mut told = effects();
         table
-            .release(start(), &lock, holder, true, &mut told)
+            .release(start, &lock, holder, true, &mut told)
             .unwrap();
         assert_eq!(told.as_slice(), [Effect::Granted(Who::new(0, next))]);
         table.claim(start(), &lock, next, &mut effects()).unwrap();

@@ -130,7 +130,7 @@ impl World {
             }
             Step::Release(name, owner, body_ran) => {
                 let released = self.table.release(
-                    now,
+                    || now,
                     &NAME[name],
                     self.owners[name][owner],
                     body_ran,
