@@ -19,7 +19,8 @@ impl<T> Present<T> {
     pub(crate) fn set(slot: &'static Slot<T>, value: Option<T>) -> Self {
         Self {
             slot,
-            before: slot.replace(value),
+            // A slot that is already gone belongs to a thread that ends: nobody looks any more.
+            before: slot.try_with(|slot| slot.replace(value)).ok().flatten(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::global::{Route, route};
 use crate::lease::{SharedTerms, Terms};
 use crate::manager::{LockManager, ManagerRef};
 use crate::name::{LockName, NameWriter, write_name};
-use crate::options::{AuthPolicy, Wait};
+use crate::options::{AuthPolicy, DEFAULT_WAIT, Wait};
 use crate::section::{Entering, MustNotWait, Plan, Section, wait_blocking};
 use crate::site::{Origin, Site};
 
@@ -202,7 +202,14 @@ fn terms(site: &'static Site, manager: &ManagerRef) -> Terms {
 
 impl Plan {
     /// Enters, waiting on this thread where it may wait.
-    pub(crate) fn enter_blocking(self) -> Result<Section, LockError> {
+    ///
+    /// A manager whose default is to wait for ever does not make a thread do so: nothing could
+    /// stop it.
+    pub(crate) fn enter_blocking(mut self) -> Result<Section, LockError> {
+        if self.terms.wait == Wait::Forever {
+            self.terms
+                .change(|terms| terms.wait = Wait::For(DEFAULT_WAIT));
+        }
         let name = self.names.first().cloned();
         match self.enter().ready() {
             Ok(result) => result,

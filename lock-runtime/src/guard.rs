@@ -9,7 +9,7 @@ use crate::error::LockError;
 use crate::fencing::FencingToken;
 use crate::name::LockName;
 use crate::owner::Owner;
-use crate::section::{Held, Section, wait_blocking};
+use crate::section::{Held, Section};
 
 /// A lock in hand, until it is released or dropped.
 ///
@@ -57,9 +57,7 @@ impl Guard {
     ///
     /// When the lock had been lost.
     pub fn release_blocking(self) -> Result<(), LockError> {
-        let exit = self.section.leave();
-        let loss = wait_blocking(exit.finish()).ok().flatten();
-        loss.map_or(Ok(()), Err)
+        self.section.leave().finish_blocking().map_or(Ok(()), Err)
     }
 
     /// Gives the lock away: whoever has the ticket goes on with it, in another task or in

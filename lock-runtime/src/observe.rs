@@ -57,9 +57,12 @@ pub(crate) fn refused(lease: &Lease, error: &LockError) {
     count::refused(lease, error);
 }
 
-/// A section was lost.
+/// A section was lost. Told once, by whoever notices first.
 #[cold]
 pub(crate) fn lost(lease: &Lease, cause: Lost) {
+    if !lease.tell_loss() {
+        return;
+    }
     warn!(
         target: "lock_runtime",
         template = template(lease),

@@ -1,5 +1,6 @@
 //! The system's clock and the one thread that rings its alarms.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -40,7 +41,8 @@ fn run() {
         SYSTEM.alarms.wait(now, LONGEST_SLEEP);
         while let Some((_, alarm)) = SYSTEM.alarms.take_due(now()) {
             if let Some(alarm) = alarm.upgrade() {
-                alarm.ring(now());
+                // It wakes foreign tasks: a panic of theirs must not stop time for all others.
+                let _panicked = catch_unwind(AssertUnwindSafe(|| alarm.ring(now())));
             }
         }
     }

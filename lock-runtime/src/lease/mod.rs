@@ -5,7 +5,7 @@ mod pool;
 mod terms;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -52,9 +52,12 @@ pub struct Lease {
     /// How many entries run under it: the first, and those from inside it.
     entries: AtomicUsize,
     body_began: AtomicBool,
+    loss_told: AtomicBool,
     /// Set when the body is woken only to see whether it is still polled; its next poll clears
     /// it. Zero for not set.
     probed_at: AtomicU64,
+    /// How many bodies are being polled just now, of those that are watched over.
+    polls: AtomicUsize,
     body: Mutex<Option<Waker>>,
     lost: Notify,
     inner: OnceLock<Inner>,
@@ -99,7 +102,9 @@ impl Lease {
             deadline: AtomicU64::new(Moment::NEVER.as_nanos()),
             entries: AtomicUsize::new(1),
             body_began: AtomicBool::new(false),
+            loss_told: AtomicBool::new(false),
             probed_at: AtomicU64::new(0),
+            polls: AtomicUsize::new(0),
             body: Mutex::new(None),
             lost: Notify::const_new(),
             inner: OnceLock::new(),
@@ -140,10 +145,10 @@ impl Lease {
         *self.deadline.get_mut() = Moment::NEVER.as_nanos();
         *self.entries.get_mut() = 1;
         *self.body_began.get_mut() = false;
+        *self.loss_told.get_mut() = false;
         *self.probed_at.get_mut() = 0;
-        if let Ok(body) = self.body.get_mut() {
-            *body = None;
-        }
+        *self.polls.get_mut() = 0;
+        *self.body.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         if self.inner.get().is_some() {
             self.inner = OnceLock::new();
         }
@@ -288,6 +293,11 @@ impl Lease {
         self.bodies().into_iter().for_each(Waker::wake);
     }
 
+    /// Whether its loss is told for the first time.
+    pub(crate) fn tell_loss(&self) -> bool {
+        !self.loss_told.swap(true, Ordering::AcqRel)
+    }
+
     /// Marks it as ended by its owner. Says whether it was held until now.
     pub(crate) fn end(&self) -> bool {
         self.state
@@ -369,7 +379,23 @@ impl Lease {
         &self.renewal
     }
 
-    /// The body is being polled.
+    /// A poll of a body begins. Says whether its end has to be told: nobody asks about a body
+    /// that has never waited.
+    #[inline]
+    pub(crate) fn poll_begins(&self) -> bool {
+        let is_watched = self.watched_at().is_some();
+        if is_watched {
+            self.polls.fetch_add(1, Ordering::AcqRel);
+        }
+        is_watched
+    }
+
+    pub(crate) fn poll_ends(&self) {
+        self.polls.fetch_sub(1, Ordering::AcqRel);
+        self.body_polled();
+    }
+
+    /// The body has been polled.
     #[inline]
     pub(crate) fn body_polled(&self) {
         if self.probed_at.load(Ordering::Relaxed) != 0 {
@@ -396,7 +422,8 @@ impl Lease {
     /// Wakes the bodies to see whether they are still polled. Returns since when it has not been.
     pub(crate) fn probe_body(&self, now: Moment) -> Option<Moment> {
         let bodies = self.bodies();
-        if bodies.is_empty() {
+        if bodies.is_empty() || self.polls.load(Ordering::Acquire) > 0 {
+            self.body_polled();
             return None;
         }
         let since = match self.probed_at.load(Ordering::Relaxed) {

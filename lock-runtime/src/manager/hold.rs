@@ -19,15 +19,23 @@ pub(crate) struct Hold {
     manager: ManagerRef,
     /// `None` once it is given back.
     lease: Option<Arc<Lease>>,
-    reentry: Option<Box<Reentry>>,
+    reentry: Option<Arc<Reentry>>,
 }
 
 /// An entry from inside a section that runs already.
 #[derive(Debug)]
-struct Reentry {
+pub(crate) struct Reentry {
     /// The gate for entries from inside this one.
     gate: Arc<Semaphore>,
     _turn: OwnedSemaphorePermit,
+    /// The entry that this one is inside of: its turn is not over before this one is.
+    _outer: Option<Arc<Self>>,
+}
+
+impl Reentry {
+    pub(crate) fn gate(&self) -> &Arc<Semaphore> {
+        &self.gate
+    }
 }
 
 /// What became of a release.
@@ -64,6 +72,7 @@ impl Hold {
         manager: ManagerRef,
         lease: &Arc<Lease>,
         turn: OwnedSemaphorePermit,
+        outer: Option<Arc<Reentry>>,
     ) -> Option<Self> {
         if !lease.enter_again() {
             return None;
@@ -71,11 +80,12 @@ impl Hold {
         let reentry = Reentry {
             gate: Arc::new(Semaphore::new(1)),
             _turn: turn,
+            _outer: outer,
         };
         Some(Self {
             manager,
             lease: Some(Arc::clone(lease)),
-            reentry: Some(Box::new(reentry)),
+            reentry: Some(Arc::new(reentry)),
         })
     }
 
@@ -104,6 +114,12 @@ impl Hold {
         let lease = self.lease.as_ref()?;
         let cause = lease.check(|| self.manager.clock.now())?;
         Some(LockError::lost(lease.name(), cause))
+    }
+
+    /// The entry from inside that it is, if it is one.
+    #[inline]
+    pub(crate) fn reentry(&self) -> Option<&Arc<Reentry>> {
+        self.reentry.as_ref()
     }
 
     /// The gate for entries from inside this one; `None` for the lease's own.
@@ -196,17 +212,17 @@ impl ManagerRef {
 
 /// Ends a lease that has no entry any more.
 fn give_back(manager: &ManagerRef, lease: Arc<Lease>) -> Released {
+    // One that ended by itself is lost, whether anybody has noticed yet or not.
+    let noticed = lease.check(|| manager.clock.now());
     let was_running = lease.end();
     manager.renewals.forget(&lease);
     observe::ended(&lease);
-    let how = if lease.has_body_begun() {
-        Release::Finished
-    } else {
-        Release::Abandoned
-    };
+    if let Some(cause) = noticed {
+        observe::lost(&lease, cause);
+    }
+    let how = way_out(&lease);
     let loss = lease.loss();
     if let Some(cause @ (Lost::Adopted | Lost::ForcedOut)) = loss {
-        observe::lost(&lease, cause);
         return Released::Lost(LockError::lost(lease.name(), cause));
     }
     if manager.capabilities.embedded
@@ -223,6 +239,15 @@ fn give_back(manager: &ManagerRef, lease: Arc<Lease>) -> Released {
     lost.map_or(Released::Later(sent), Released::Lost)
 }
 
+/// A name rests only where the body has begun.
+fn way_out(lease: &Lease) -> Release {
+    if lease.has_body_begun() {
+        Release::Finished
+    } else {
+        Release::Abandoned
+    }
+}
+
 #[inline]
 fn released(lease: &Lease, loss: Option<Lost>) -> Released {
     loss.map_or(Released::Done, |cause| {
@@ -232,10 +257,11 @@ fn released(lease: &Lease, loss: Option<Lost>) -> Released {
 
 /// Releases a lease whose section has been given up on.
 pub(super) fn release_in_background(manager: &ManagerRef, lease: Arc<Lease>) {
+    let how = way_out(&lease);
     if manager.capabilities.embedded {
-        drop(manager.backend.release(&lease, Release::Finished).ready());
+        drop(manager.backend.release(&lease, how).ready());
     } else {
-        drop(send_release(manager, lease, Release::Finished, false));
+        drop(send_release(manager, lease, how, false));
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 pub use builder::LockManagerBuilder;
 pub(crate) use call::{First, first};
-pub(crate) use hold::{Hold, Released, Releasing};
+pub(crate) use hold::{Hold, Reentry, Released, Releasing};
 
 use crate::backend::{Backend, Capabilities};
 use crate::clock::Clock;

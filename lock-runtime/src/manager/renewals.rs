@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::call::{First, first};
 use super::hold::release_in_background;
 use super::{Inner, ManagerRef};
 use crate::clock::{Alarm, AlarmHandle, Clock, Moment};
-use crate::error::{BackendError, Lost};
+use crate::error::{BackendError, LockError, Lost};
 use crate::lease::Lease;
 use crate::observe;
 use crate::sync::{Mutex, lock};
@@ -176,16 +177,32 @@ impl Renewals {
         if stop.is_none() {
             next = next.min(held_too_long);
             if lease.can_run_out() && lease.is_renewed() {
-                self.renew(manager, lease);
-                next = next.min(now + lease.ttl() / 3);
+                next = next.min(self.renew_in_time(manager, lease, now));
             }
         }
-        Some(next)
+        // Nobody is looked at more seldom than a sweep comes by.
+        Some(if next == Moment::NEVER {
+            next
+        } else {
+            next.min(now + SWEEP)
+        })
+    }
+
+    /// Renews a lease of which a third is over. Returns when the next third is.
+    fn renew_in_time(&self, manager: &ManagerRef, lease: &Arc<Lease>, now: Moment) -> Moment {
+        let two_thirds = lease.ttl() / 3 * 2;
+        if lease.deadline() - now > two_thirds {
+            return lease.deadline().saturating_sub(two_thirds);
+        }
+        self.renew(manager, lease);
+        now + lease.ttl() / 3
     }
 
     fn give_up(&self, manager: &ManagerRef, lease: &Arc<Lease>, cause: Lost) {
-        observe::lost(lease, cause);
         lease.report_lost(cause);
+        if let Some(cause) = lease.loss() {
+            observe::lost(lease, cause);
+        }
         release_in_background(manager, Arc::clone(lease));
     }
 
@@ -203,17 +220,12 @@ impl Renewals {
             if !lease.is_running() {
                 return;
             }
-            let (ttl, sent) = (lease.ttl(), manager.clock.now());
-            let answer = first(manager.backend.renew(&lease, ttl), manager.clock.sleep(ttl)).await;
-            let answer = match answer {
-                First::Left(answer) => answer,
-                First::Right(()) => Err(BackendError::timed_out(ttl)),
-            };
-            match answer {
-                Ok(true) => lease.prolong(manager.end_of_lease(sent, ttl)),
+            let ttl = lease.ttl();
+            match renew_once(&manager, &lease, ttl).await {
+                Ok(true) => {}
                 Ok(false) => {
-                    observe::lost(&lease, Lost::Expired);
                     lease.report_lost(Lost::Expired);
+                    observe::lost(&lease, Lost::Expired);
                 }
                 Err(error) => {
                     observe::renewal_failed(&lease, &error);
@@ -275,8 +287,13 @@ impl Renewals {
         };
         let mut watched = lock(&self.watched);
         let entry = watched.places.get_mut(place).and_then(Option::as_mut);
-        if let Some(entry) = entry.filter(|entry| !entry.is_slow) {
+        let entry = entry.filter(|entry| !entry.is_slow && entry.lease.owner() == lease.owner());
+        let is_news = entry.is_some();
+        if let Some(entry) = entry {
             entry.is_slow = true;
+        }
+        drop(watched);
+        if is_news {
             observe::slow(lease, held);
         }
     }
@@ -296,13 +313,6 @@ impl Renewals {
         if let Some(at) = next.into_iter().chain(watched.sweep_at).min() {
             self.alarm.set_earlier(at);
         }
-    }
-}
-
-impl Inner {
-    /// A lease has another length from now on.
-    pub(crate) fn lease_changed(&self, lease: &Lease) {
-        self.renewals.lease_changed(lease);
     }
 }
 
@@ -336,17 +346,83 @@ impl Alarm for Renewals {
             return;
         };
         for (lease, since) in self.due(now) {
-            if now - since >= manager.defaults.slow_hold {
-                self.report_slow(&lease, now - since);
-            }
-            match self.look(&manager, &lease, since, now) {
-                Some(Moment::NEVER) => {}
-                Some(next) => self.look_again(&lease, next),
-                None => self.forget(&lease),
+            // It wakes and logs: one that panics must not keep the others from being looked at.
+            let looked = catch_unwind(AssertUnwindSafe(|| {
+                if now - since >= manager.defaults.slow_hold {
+                    self.report_slow(&lease, now - since);
+                }
+                self.look(&manager, &lease, since, now)
+            }));
+            match looked {
+                Ok(Some(Moment::NEVER)) => {}
+                Ok(Some(next)) => self.look_again(&lease, next),
+                Ok(None) => self.forget(&lease),
+                Err(_) => self.look_again(&lease, now + Duration::from_secs(1)),
             }
         }
         self.set_alarm(now);
     }
+}
+
+impl ManagerRef {
+    /// Starts a lease anew, with this length. `false` when the backend does not know it any more.
+    pub(crate) async fn extend(
+        &self,
+        lease: &Arc<Lease>,
+        ttl: Duration,
+    ) -> Result<bool, LockError> {
+        let (manager, asked) = (self.clone(), Arc::clone(lease));
+        let renewed = self.call(move |_| {
+            Box::pin(async move {
+                // In turn with renewals, whose answer must not be mixed up with this one.
+                let _renewal = asked.renewal_gate().acquire().await;
+                if !asked.is_running() {
+                    return Ok(false);
+                }
+                renew_once(&manager, &asked, ttl).await
+            })
+        });
+        renewed.await.map_err(|error| error.about(lease.name()))
+    }
+}
+
+/// One renewal, with its effect on the lease: to be called by whoever has the renewal gate.
+///
+/// The answer is waited for so long that there is time for another try; a request that is not
+/// answered by then goes on alone.
+async fn renew_once(
+    manager: &ManagerRef,
+    lease: &Arc<Lease>,
+    ttl: Duration,
+) -> Result<bool, BackendError> {
+    let end = manager.end_of_lease(manager.clock.now(), ttl);
+    if lease.can_run_out() && end < lease.deadline() {
+        // Whatever becomes of the answer, the backend may count with the shorter time from now on.
+        lease.prolong(end);
+    }
+    let limit = manager.defaults.request_timeout.min(ttl / 3);
+    let mut reply = manager.backend.renew(lease, ttl);
+    let answer = match first(&mut reply, manager.clock.sleep(limit)).await {
+        First::Left(answer) => answer?,
+        First::Right(()) => {
+            if let Ok(driver) = manager.driver() {
+                let rest = manager.clock.sleep(ttl);
+                drop(driver.run(async move { drop(first(reply, rest).await) }));
+            }
+            return Err(BackendError::timed_out(limit));
+        }
+    };
+    if answer {
+        let is_new_length = lease.ttl() != ttl;
+        lease.set_ttl(ttl);
+        if lease.can_run_out() {
+            lease.prolong(end);
+        }
+        if lease.can_run_out() && is_new_length {
+            manager.renewals.lease_changed(lease);
+        }
+    }
+    Ok(answer)
 }
 
 /// When a lease has to be looked at for the first time; `NEVER` when sweeping is enough.
@@ -358,5 +434,10 @@ fn first_look(lease: &Lease, now: Moment) -> Moment {
     } else {
         Moment::NEVER
     };
-    held_too_long.min(renewal).min(lease.deadline())
+    let next = held_too_long.min(renewal).min(lease.deadline());
+    if next == Moment::NEVER {
+        next
+    } else {
+        next.min(now + SWEEP)
+    }
 }

@@ -108,6 +108,11 @@ impl BlockingLockRequest {
     }
 
     fn enter(self) -> Result<Section, LockError> {
+        if self.0.wait == Some(Wait::Forever) {
+            return Err(LockError::invalid_option(
+                "sync code cannot wait for ever, because nothing could stop it: give a limit",
+            ));
+        }
         match self.0.plan()? {
             Some(plan) => plan.enter_blocking(),
             None => Ok(Section::none()),

@@ -7,7 +7,7 @@ use crate::error::LockError;
 use crate::guard::{Guard, Ticket};
 use crate::info::LockInfo;
 use crate::lease::SharedTerms;
-use crate::options::Wait;
+use crate::options::{Wait, check_ttl};
 use crate::section::{Section, run};
 
 impl LockRequest {
@@ -140,6 +140,7 @@ impl LockRequest {
             .about(&name));
         }
         let terms = SharedTerms::from(self.terms(&manager));
+        check_ttl(terms.ttl).map_err(|what| LockError::invalid_option(what).about(&name))?;
         let hold = manager.adopt(ticket.owner(), name, &terms).await?;
         Ok(Guard::new(Section::of(hold, self.on_lost)))
     }

@@ -23,7 +23,7 @@ pub struct LockRequest {
     pub(super) names: SmallVec<[Result<LockName, LockError>; 1]>,
     place: &'static Location<'static>,
     mode: Mode,
-    wait: Option<Wait>,
+    pub(super) wait: Option<Wait>,
     ttl: Option<Duration>,
     max_hold: Option<Duration>,
     at_least: Duration,

@@ -40,7 +40,7 @@ fn run_inside<R>(mut section: Section, body: impl FnOnce() -> R) -> Ended<R> {
     let loss = match section.exit().ready() {
         Ok(loss) => loss,
         // Where this thread must not wait, the release goes on in the background.
-        Err(exit) => wait(exit.finish()).ok().flatten(),
+        Err(exit) => exit.finish_blocking(),
     };
     match lost_while_running.or(loss) {
         None => Ended::Kept(value),

@@ -4,13 +4,14 @@
 //! spawned is not inside, unless it is carried in.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Semaphore;
 
 use super::Section;
 use crate::ambient::{self, Carry};
 use crate::lease::Lease;
+use crate::manager::Reentry;
 use crate::name::LockName;
 
 thread_local! {
@@ -19,15 +20,28 @@ thread_local! {
 
 /// One section that runs.
 #[derive(Clone)]
-pub(super) struct Current {
-    pub(super) lease: Arc<Lease>,
-    gate: Option<Arc<Semaphore>>,
+struct Current {
+    lease: Arc<Lease>,
+    /// The entry from inside that it is, if it is one. What is carried elsewhere does not keep
+    /// that entry's turn.
+    reentry: Option<Weak<Reentry>>,
+    /// Whether the end of the poll has to be told.
+    is_told: bool,
 }
 
-impl Current {
+/// A section that the code here runs inside.
+pub(super) struct Outer {
+    pub(super) lease: Arc<Lease>,
+    pub(super) reentry: Option<Arc<Reentry>>,
+}
+
+impl Outer {
     /// The gate for entries from inside.
     pub(super) fn gate(&self) -> &Arc<Semaphore> {
-        self.gate.as_ref().unwrap_or_else(|| self.lease.reentries())
+        match &self.reentry {
+            Some(reentry) => reentry.gate(),
+            None => self.lease.reentries(),
+        }
     }
 }
 
@@ -46,8 +60,12 @@ impl<'a> Inside<'a> {
             let current = current.get_or_insert_default();
             let before = current.len();
             for hold in section.holds_mut() {
-                let gate = hold.gate().cloned();
-                current.extend(hold.lend().map(|lease| Current { lease, gate }));
+                let reentry = hold.reentry().map(Arc::downgrade);
+                current.extend(hold.lend().map(|lease| Current {
+                    is_told: lease.poll_begins(),
+                    lease,
+                    reentry,
+                }));
             }
             current.len() - before
         });
@@ -64,9 +82,11 @@ impl Drop for Inside<'_> {
         let _ended = CURRENT.try_with(|current| {
             if let Some(current) = &mut *current.borrow_mut() {
                 let rest = current.len().saturating_sub(self.lent);
-                let lent = current.drain(rest..).map(|current| current.lease);
-                for (hold, lease) in self.section.holds_mut().zip(lent) {
-                    hold.take_back(lease);
+                for (hold, lent) in self.section.holds_mut().zip(current.drain(rest..)) {
+                    if lent.is_told {
+                        lent.lease.poll_ends();
+                    }
+                    hold.take_back(lent.lease);
                 }
             }
         });
@@ -75,17 +95,26 @@ impl Drop for Inside<'_> {
 
 /// The innermost section of a name that the code here runs inside.
 #[inline]
-pub(super) fn find(manager: u64, name: &LockName) -> Option<Current> {
+pub(super) fn find(manager: u64, name: &LockName) -> Option<Outer> {
     let found = CURRENT.try_with(|current| {
         let current = current.borrow();
-        let current = current.as_ref()?;
-        let mut innermost_first = current.iter().rev();
-        innermost_first
-            .find(|current| {
-                let lease = &current.lease;
-                lease.manager() == manager && lease.name() == name && lease.is_running()
+        let mut innermost_first = current.as_ref()?.iter().rev();
+        innermost_first.find_map(|current| {
+            let lease = &current.lease;
+            if lease.manager() != manager || lease.name() != name || !lease.is_running() {
+                return None;
+            }
+            // An entry that has ended meanwhile is nobody's outside any more: the one around it
+            // still is.
+            let reentry = match &current.reentry {
+                Some(reentry) => Some(reentry.upgrade()?),
+                None => None,
+            };
+            Some(Outer {
+                lease: Arc::clone(lease),
+                reentry,
             })
-            .cloned()
+        })
     });
     found.ok().flatten()
 }

@@ -1,14 +1,16 @@
 //! Entering: taking every name of a section, or going on inside one that runs.
 
 use std::fmt;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::Section;
-use super::current::{self, Current};
+use super::current::{self, Outer};
 use crate::backend::Patience;
 use crate::caller::CallerId;
 use crate::clock::Moment;
@@ -114,25 +116,21 @@ impl Plan {
 
     /// One name after the other, in sorted order, under one deadline. What was taken before is
     /// renewed meanwhile, and given back when a later one cannot be had.
-    async fn enter_many(
-        self,
-        inside: SmallVec<[Option<Current>; 1]>,
-    ) -> Result<Section, LockError> {
+    async fn enter_many(self, inside: SmallVec<[Option<Outer>; 1]>) -> Result<Section, LockError> {
         let patience = self.one_deadline();
         let mut section = Section::none();
-        for (name, current) in self.names.iter().zip(inside) {
-            let hold = match current {
-                Some(current) => self.enter_again(name, current, patience).await?,
-                None => None,
-            };
-            let hold = match hold {
-                Some(hold) => hold,
-                None => {
-                    self.manager
-                        .acquire(name.clone(), &self.terms, self.caller.as_ref(), patience)
-                        .await?
+        for (name, outer) in self.names.iter().zip(inside) {
+            let hold = self.take(name, outer, patience);
+            let (mut hold, taken) = (pin!(hold), &mut section);
+            let hold = poll_fn(move |cx| {
+                let hold = hold.as_mut().poll(cx);
+                if hold.is_pending() {
+                    // One that nobody polls any more must not keep what it has taken.
+                    taken.wait(cx);
                 }
-            };
+                hold
+            });
+            let hold = hold.await?;
             section.add(hold, self.terms.on_lost);
             // The wait for a later name may have cost an earlier one.
             if let Some(error) = section.loss() {
@@ -140,6 +138,24 @@ impl Plan {
             }
         }
         Ok(section)
+    }
+
+    /// Takes one name, from inside or from outside.
+    async fn take(
+        &self,
+        name: &LockName,
+        outer: Option<Outer>,
+        patience: Patience,
+    ) -> Result<Hold, LockError> {
+        if let Some(outer) = outer
+            && let Some(hold) = self.enter_again(name, outer, patience).await?
+        {
+            return Ok(hold);
+        }
+        let caller = self.caller.as_ref();
+        self.manager
+            .acquire(name.clone(), &self.terms, caller, patience)
+            .await
     }
 
     fn one_deadline(&self) -> Patience {
@@ -154,29 +170,33 @@ impl Plan {
     async fn enter_again(
         &self,
         name: &LockName,
-        current: Current,
+        outer: Outer,
         patience: Patience,
     ) -> Result<Option<Hold>, LockError> {
-        let lease = &current.lease;
-        self.check_again(name, &current).await?;
-        let gate = current.gate();
-        let turn = match std::sync::Arc::clone(gate).try_acquire_owned() {
+        self.check_again(name, &outer).await?;
+        let turn = match Arc::clone(outer.gate()).try_acquire_owned() {
             Ok(turn) => turn,
-            Err(_) => self.wait_for_turn(name, &current, patience).await?,
+            Err(_) => {
+                let turn = self.wait_for_turn(name, &outer, patience).await?;
+                // Who may enter is decided again when the turn has come.
+                self.check_again(name, &outer).await?;
+                turn
+            }
         };
-        Ok(Hold::again(self.manager.clone(), lease, turn))
+        let Outer { lease, reentry } = outer;
+        Ok(Hold::again(self.manager.clone(), &lease, turn, reentry))
     }
 
     async fn wait_for_turn(
         &self,
         name: &LockName,
-        current: &Current,
+        outer: &Outer,
         patience: Patience,
     ) -> Result<tokio::sync::OwnedSemaphorePermit, LockError> {
         use crate::manager::{First, first};
         let started = self.manager.clock.now();
         let deadline = patience.deadline(started).unwrap_or(Moment::from_nanos(0));
-        let turn = std::sync::Arc::clone(current.gate()).acquire_owned();
+        let turn = Arc::clone(outer.gate()).acquire_owned();
         if let First::Left(Ok(turn)) = first(turn, self.manager.clock.sleep_until(deadline)).await {
             return Ok(turn);
         }
@@ -188,8 +208,8 @@ impl Plan {
     }
 
     /// Whether the section may be entered from inside, in this mode, by this caller.
-    async fn check_again(&self, name: &LockName, current: &Current) -> Result<(), LockError> {
-        let outer = current.lease.terms();
+    async fn check_again(&self, name: &LockName, outer: &Outer) -> Result<(), LockError> {
+        let outer = outer.lease.terms();
         let refuse = |what: &str| Err(LockError::reentered(name, outer.origin, what));
         if !outer.reentrant {
             return refuse(

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::Section;
+use super::{Section, wait_blocking};
 use crate::error::LockError;
 use crate::manager::{Released, Releasing};
 
@@ -73,6 +73,12 @@ impl Exit {
         } else {
             Poll::Pending
         }
+    }
+
+    /// The same on this thread. Where it must not wait, the releases go on in the background.
+    pub(crate) fn finish_blocking(self) -> Option<LockError> {
+        let known = self.loss.clone();
+        wait_blocking(self.finish()).unwrap_or(known)
     }
 
     /// Waits for the releases that are on their way, and says what was lost.

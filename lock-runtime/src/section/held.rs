@@ -100,7 +100,8 @@ impl Held {
     ///
     /// # Cancel safety
     ///
-    /// Whether the lease was started anew is then not known; it has not become shorter.
+    /// Whether the lease was started anew is then not known; the lock counts as lost at the
+    /// earlier of the two ends.
     pub async fn extend(&self, ttl: Duration) -> Result<(), LockError> {
         let (Some(manager), Some(name)) = (&self.manager, self.name()) else {
             return Ok(());
@@ -121,30 +122,13 @@ impl Held {
         lease: &Arc<Lease>,
         ttl: Duration,
     ) -> Result<(), LockError> {
-        let sent = manager.clock.now();
-        let asked = Arc::clone(lease);
-        let is_held = manager
-            .call(move |backend| {
-                Box::pin(async move {
-                    let _renewal = asked.renewal_gate().acquire().await;
-                    backend.renew(&asked, ttl).await
-                })
-            })
-            .await
-            .map_err(|error| error.about(lease.name()))?;
-        if !is_held || !lease.is_running() {
-            lease.report_lost(Lost::Expired);
-            return Err(LockError::lost(
-                lease.name(),
-                lease.loss().unwrap_or(Lost::Expired),
-            ));
+        let is_held = manager.extend(lease, ttl).await?;
+        if is_held && lease.is_running() {
+            return Ok(());
         }
-        lease.set_ttl(ttl);
-        if lease.can_run_out() {
-            lease.prolong(manager.end_of_lease(sent, ttl));
-            manager.lease_changed(lease);
-        }
-        Ok(())
+        lease.report_lost(Lost::Expired);
+        let cause = lease.loss().unwrap_or(Lost::Expired);
+        Err(LockError::lost(lease.name(), cause))
     }
 
     /// Completes when the lock is lost. Never in passthrough.

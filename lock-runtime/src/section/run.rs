@@ -131,7 +131,7 @@ impl Section {
     }
 
     /// The body waits for something: it has to be woken when the lock is lost.
-    fn wait(&self, cx: &Context<'_>) {
+    pub(super) fn wait(&self, cx: &Context<'_>) {
         for hold in self.holds() {
             if let Some(lease) = hold.lease() {
                 lease.body_polled();

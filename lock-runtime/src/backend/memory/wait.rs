@@ -163,7 +163,9 @@ impl WaitInQueue {
 
     /// Came too late: queues again, behind those who wait now.
     fn ask_again(&mut self) -> Option<Answer> {
+        let asked = self.backend.now();
         match self.backend.ask(&self.request, true) {
+            Ok(Answer::Granted(grant)) => Some(Answer::Granted(grant.counted_from(asked))),
             Ok(answer) => Some(answer),
             Err(waiting) => {
                 self.waiting = Some(waiting);

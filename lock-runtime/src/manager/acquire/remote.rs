@@ -57,7 +57,15 @@ pub(super) async fn adopt(
     let answer = manager.driver()?.run(async move {
         let sent = on_driver.clock.now();
         let answer = on_driver.backend.adopt(giver, &request).await;
-        on_driver.take_over(request, sent, answer)
+        let unknown = match &answer {
+            Ok(_) => false,
+            Err(error) => {
+                undo(&on_driver, request.clone(), None);
+                error.is_effect_unknown()
+            }
+        };
+        let taken = on_driver.take_over(request, sent, answer);
+        taken.map_err(|error| if unknown { error.maybe_held() } else { error })
     });
     let limit = manager.defaults.request_timeout;
     match first(answer, manager.clock.sleep(limit)).await {
