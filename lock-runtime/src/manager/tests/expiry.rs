@@ -181,6 +181,29 @@ fn a_body_that_is_slow_in_one_poll_keeps_its_lock() {
 }
 
 #[test]
+fn a_body_that_waits_and_is_then_slow_in_one_poll_is_not_idle() {
+    let (time, manager) = embedded();
+    let (inside, looked) = (time.clone(), manager.clone());
+    let mut task = Task::pending(manager.lock("a").run(move || async move {
+        super::inside::yield_once().await;
+        // Two looks, further apart than `max_idle`, while this very poll goes on.
+        inside.advance(seconds(400));
+        inside.advance(seconds(400));
+        !is_free(&looked, "a")
+    }));
+    time.advance(seconds(31));
+    assert!(task.now().unwrap(), "it is being polled");
+}
+
+#[test]
+fn sync_code_does_not_wait_for_ever() {
+    let (_time, manager) = embedded();
+    let forever = manager.lock("a").wait(crate::Wait::Forever);
+    let error = forever.blocking().acquire().unwrap_err();
+    assert!(error.to_string().contains("for ever"), "{error}");
+}
+
+#[test]
 fn a_slow_body_whose_lease_is_not_renewed_returns_the_loss() {
     let (time, manager) = embedded();
     let request = manager.lock("a").ttl(seconds(1)).renew(false);

@@ -24,7 +24,7 @@ impl Inside {
     }
 }
 
-async fn yield_once() {
+pub(super) async fn yield_once() {
     let mut has_yielded = false;
     std::future::poll_fn(move |cx| {
         if std::mem::replace(&mut has_yielded, true) {
@@ -169,5 +169,61 @@ fn an_entry_from_inside_waits_no_longer_than_it_says() {
         error.is_busy() && error.waited() == Some(seconds(5)),
         "{error}"
     );
+    assert!(is_free(&manager, "a"));
+}
+
+#[test]
+fn an_entry_that_is_carried_out_of_an_entry_takes_turns_with_others_inside() {
+    let (_time, manager) = embedded();
+    let inside = Inside::default();
+    let seen = inside.clone();
+    let outer = manager.clone();
+    run(manager.lock("a").reentrant().run(|| async move {
+        let again = || outer.lock("a").reentrant();
+        let mut carried = None;
+        let (carry, left) = (outer.clone(), inside.clone());
+        again()
+            .run(|| async {
+                let entry = carry.lock("a").reentrant().run(move || left.body());
+                carried = Some(entry.in_current_section());
+            })
+            .await
+            .unwrap();
+        // The entry that it was made in has ended: now it is one of those inside the outer one.
+        let carried = carried.take().expect("it ran");
+        let (one, other) = tokio::join!(carried, again().run(|| inside.body()));
+        one.unwrap();
+        other.unwrap();
+    }))
+    .unwrap();
+    assert_eq!(seen.most(), 1);
+    assert!(is_free(&manager, "a"));
+}
+
+#[test]
+fn an_entry_carried_out_and_still_running_keeps_the_turn_of_the_entry_it_came_from() {
+    let (_time, manager) = embedded();
+    let inside = Inside::default();
+    let seen = inside.clone();
+    let outer = manager.clone();
+    run(manager.lock("a").reentrant().run(|| async move {
+        let again = || outer.lock("a").reentrant();
+        let (carry, left) = (outer.clone(), inside.clone());
+        let carried = again()
+            .run(|| async {
+                let entry = carry.lock("a").reentrant().run(move || left.body());
+                let mut entry = Box::pin(entry.in_current_section());
+                let polled = std::future::poll_fn(|cx| Poll::Ready(entry.as_mut().poll(cx))).await;
+                assert!(polled.is_pending(), "it is inside, and has not ended");
+                entry
+            })
+            .await
+            .unwrap();
+        let (one, other) = tokio::join!(again().run(|| inside.body()), carried);
+        one.unwrap();
+        other.unwrap();
+    }))
+    .unwrap();
+    assert_eq!(seen.most(), 1);
     assert!(is_free(&manager, "a"));
 }

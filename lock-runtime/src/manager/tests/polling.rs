@@ -285,6 +285,35 @@ fn a_shorter_lease_is_renewed_in_its_own_time() {
 }
 
 #[test]
+fn an_extension_that_is_not_answered_is_counted_with_its_shorter_end() {
+    let stage = Stage::new();
+    let guard = stage.acquire();
+    let before = guard.expires_in().unwrap();
+    stage.store.set(Kind::Renew, Wire::HoldsAnswers);
+    let watch = guard.watch();
+    let extending = Task::pending(async move {
+        let _not_answered = guard.extend(Duration::from_millis(300)).await;
+        guard
+    });
+    stage.until("the extension is not sent", || {
+        stage.store.asked(Kind::Renew) > 0
+    });
+    // The backend may have given it away by then, and the one who holds it has to know.
+    assert!(before > seconds(20));
+    let began = stage.time.clock().now();
+    while watch.is_held() {
+        assert!(
+            stage.time.clock().now() - began < seconds(2),
+            "it still counts with the longer time"
+        );
+        stage.time.advance(STEP);
+    }
+    stage.store.set(Kind::Renew, Wire::Up);
+    drop(extending.wait_while_time_passes(&stage.time, STEP));
+    stage.is_let_go();
+}
+
+#[test]
 fn a_body_is_dropped_when_its_lease_cannot_be_renewed() {
     let stage = Stage::new();
     let has_begun = Rc::new(Cell::new(false));
