@@ -244,3 +244,44 @@ fn rooms_are_not_too_large() {
         }
     }
 }
+
+#[test]
+fn a_runtime_without_features_stays_small() {
+    let tree = |features: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--offline",
+                "-p",
+                "lock-runtime",
+                "-e",
+                "normal",
+                "--prefix",
+                "none",
+            ])
+            .args(features)
+            .current_dir(root())
+            .output()
+            .expect("cargo runs");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let optional = ["axum-core v", "tonic v", "metrics v", "libtest-mimic v"];
+    let everything = tree(&["--all-features"]);
+    let nothing = tree(&[]);
+    for package in optional {
+        assert!(
+            everything.contains(package),
+            "{package} is not optional any more"
+        );
+        assert!(
+            !nothing.contains(package),
+            "{package} comes without its feature"
+        );
+    }
+    assert!(!nothing.contains("shuttle"), "a build of the tests' own");
+}

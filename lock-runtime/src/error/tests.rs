@@ -68,3 +68,33 @@ fn a_name_in_an_error_cannot_steer_a_terminal() {
             .all(|character| !character.is_control())
     );
 }
+
+#[cfg(feature = "axum")]
+#[test]
+fn a_web_service_says_what_it_is_and_not_who_is_in_the_way() {
+    use axum_core::response::IntoResponse;
+
+    let name = LockName::new("task:42").unwrap();
+    let section = SectionInfo::new(owner(), Mode::Exclusive, None, Duration::from_secs(3));
+    let in_the_way = InTheWay::Section(Box::new(section));
+    let busy = LockError::busy(&name, Duration::ZERO, Some(in_the_way), 0);
+    let (status, text) = <(http::StatusCode, String)>::from(busy.clone());
+    assert_eq!(status, http::StatusCode::LOCKED);
+    assert!(!text.contains("web-3") && !text.contains("812"), "{text}");
+    assert_eq!(busy.into_response().status(), http::StatusCode::LOCKED);
+    let unknown = LockError::unauthenticated();
+    assert_eq!(
+        http::StatusCode::from(unknown),
+        http::StatusCode::UNAUTHORIZED
+    );
+}
+
+#[cfg(feature = "tonic")]
+#[test]
+fn a_grpc_service_says_what_it_is() {
+    let name = LockName::new("turn").unwrap();
+    let refused = LockError::not_your_turn(&name, Some("bob".into()), Some("alice".into()));
+    let status = tonic::Status::from(refused);
+    assert_eq!(status.code(), tonic::Code::PermissionDenied);
+    assert!(!status.message().contains("bob"), "{}", status.message());
+}

@@ -215,10 +215,11 @@ fn an_entry_carried_out_and_still_running_keeps_the_turn_of_the_entry_it_came_fr
                 let mut entry = Box::pin(entry.in_current_section());
                 let polled = std::future::poll_fn(|cx| Poll::Ready(entry.as_mut().poll(cx))).await;
                 assert!(polled.is_pending(), "it is inside, and has not ended");
-                entry
+                Some(entry)
             })
             .await
-            .unwrap();
+            .unwrap()
+            .expect("it ran");
         let (one, other) = tokio::join!(again().run(|| inside.body()), carried);
         one.unwrap();
         other.unwrap();
