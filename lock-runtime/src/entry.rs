@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::caller::{Caller, IntoCaller, require};
 use crate::error::LockError;
@@ -11,14 +11,37 @@ use crate::lease::{SharedTerms, Terms};
 use crate::manager::{LockManager, ManagerRef};
 use crate::name::{LockName, NameWriter, write_name};
 use crate::options::{AuthPolicy, DEFAULT_WAIT, Wait};
-use crate::section::{Entering, MustNotWait, Plan, Section, wait_blocking};
+use crate::section::{Entering, MustNotWait, Plan, Section, is_inside, wait_blocking};
 use crate::site::{Origin, Site};
 
 /// Starts to enter a section of one name that needs nothing but what its site says: the ordinary
 /// case. The run of the body begins with the rest of the way.
 #[inline(never)]
 pub fn enter(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Section {
-    Entry::new(site).name(write).start()
+    match route(site) {
+        Ok(Route::Managed(manager)) if site.auth.is_none() => match manager.make_name(write) {
+            Ok(name) => enter_one(site, manager, name),
+            Err(error) => Section::refused(error.into()),
+        },
+        Ok(route) => Entry::by(site, route).name(write).start(),
+        Err(error) => Section::refused(error),
+    }
+}
+
+/// Enters a section of one name without a caller.
+#[inline]
+fn enter_one(site: &'static Site, manager: ManagerRef, name: LockName) -> Section {
+    let terms = shared_terms(site, &manager);
+    if terms.is_plain() && !is_inside(manager.id, &name) {
+        return Section::enter_one(&manager, name, &terms, None);
+    }
+    let plan = Plan {
+        manager,
+        names: smallvec![name],
+        terms,
+        caller: None,
+    };
+    plan.enter()
 }
 
 /// The same from a sync function, which has waited on return.
@@ -53,13 +76,19 @@ impl Entry {
     #[must_use]
     pub fn new(site: &'static Site) -> Self {
         match route(site) {
-            Ok(Route::Managed(manager)) => Self(Kind::Managed(plan(site, manager))),
-            Ok(Route::Through) => Self(Kind::Through {
-                site,
-                caller: site.auth.and_then(|_| Caller::current_id()),
-            }),
+            Ok(route) => Self::by(site, route),
             Err(error) => Self(Kind::Refused(error)),
         }
+    }
+
+    fn by(site: &'static Site, route: Route) -> Self {
+        Self(match route {
+            Route::Managed(manager) => Kind::Managed(plan(site, manager)),
+            Route::Through => Kind::Through {
+                site,
+                caller: site.auth.and_then(|_| Caller::current_id()),
+            },
+        })
     }
 
     /// With a manager of its own.
@@ -127,24 +156,25 @@ impl Entry {
     /// Starts to enter; the run of the body begins with the rest of the way.
     #[must_use]
     pub fn start(self) -> Section {
-        Section::entering(self.enter())
+        match self.0 {
+            Kind::Managed(plan) => plan.enter(),
+            Kind::Through { site, caller } => {
+                pass(site, caller.as_ref()).unwrap_or_else(Section::refused)
+            }
+            Kind::Refused(error) => Section::refused(error),
+        }
     }
 
     /// Enters from a sync function; a refusal is told when the body should run.
     #[must_use]
     pub fn start_blocking(self) -> Section {
-        let entered = self.enter_blocking();
-        entered.unwrap_or_else(|error| Section::entering(Entering::decided(Err(error))))
+        self.enter_blocking().unwrap_or_else(Section::refused)
     }
 
     /// Enters, queueing where that is asked for.
     #[inline]
     pub fn enter(self) -> Entering {
-        match self.0 {
-            Kind::Managed(plan) => plan.enter(),
-            Kind::Through { site, caller } => Entering::decided(pass(site, caller.as_ref())),
-            Kind::Refused(error) => Entering::decided(Err(error)),
-        }
+        Entering::new(self.start())
     }
 
     /// Enters from a sync function, queueing where that is asked for and where this thread may
@@ -171,15 +201,20 @@ fn pass(site: &Site, caller: Option<&crate::CallerId>) -> Result<Section, LockEr
 }
 
 fn plan(site: &'static Site, manager: ManagerRef) -> Plan {
-    let terms = match &manager {
-        ManagerRef::Global(_) => SharedTerms::Fixed(site.fixed_terms(|| terms(site, &manager))),
-        ManagerRef::Shared(_) => SharedTerms::from(terms(site, &manager)),
-    };
+    let terms = shared_terms(site, &manager);
     Plan {
         manager,
         names: SmallVec::new(),
         terms,
         caller: site.auth.and_then(|_| Caller::current_id()),
+    }
+}
+
+#[inline]
+fn shared_terms(site: &'static Site, manager: &ManagerRef) -> SharedTerms {
+    match manager {
+        ManagerRef::Global(_) => SharedTerms::Fixed(site.fixed_terms(|| terms(site, manager))),
+        ManagerRef::Shared(_) => SharedTerms::from(terms(site, manager)),
     }
 }
 

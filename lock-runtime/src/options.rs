@@ -105,9 +105,19 @@ pub enum AuthPolicy {
     Required,
 }
 
+#[inline]
+pub(crate) fn is_valid_ttl(ttl: Duration) -> bool {
+    (MIN_TTL..=MAX_TTL).contains(&ttl)
+}
+
+#[inline]
+pub(crate) fn is_valid_wait(wait: Wait) -> bool {
+    !matches!(wait, Wait::For(wait) if wait > MAX_WAIT)
+}
+
 /// Checks a lease that was asked for.
 pub(crate) fn check_ttl(ttl: Duration) -> Result<(), String> {
-    if (MIN_TTL..=MAX_TTL).contains(&ttl) {
+    if is_valid_ttl(ttl) {
         Ok(())
     } else {
         Err(format!(
@@ -119,8 +129,8 @@ pub(crate) fn check_ttl(ttl: Duration) -> Result<(), String> {
 /// Checks a wait that was asked for.
 pub(crate) fn check_wait(wait: Wait) -> Result<(), String> {
     match wait {
-        Wait::For(wait) if wait > MAX_WAIT => Err(format!(
-            "wait = {wait:?} is longer than 24 h; use `Wait::Forever` to wait without a limit"
+        Wait::For(limit) if !is_valid_wait(wait) => Err(format!(
+            "wait = {limit:?} is longer than 24 h; use `Wait::Forever` to wait without a limit"
         )),
         _ => Ok(()),
     }

@@ -41,7 +41,7 @@ impl Backend for Minimal {
         self.0.inspect(name)
     }
 
-    fn embedded_leases(&self, manager: u64) -> Vec<Arc<Lease>> {
+    fn embedded_leases(&self, manager: u64) -> Vec<(Arc<Lease>, lock_runtime::Moment)> {
         self.0.embedded_leases(manager)
     }
 }

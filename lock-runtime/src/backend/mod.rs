@@ -6,6 +6,7 @@ mod reply;
 mod request;
 pub mod testing;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ pub use reply::Reply;
 pub(crate) use request::Patience;
 pub use request::{Answer, Busy, Change, ChangeAnswer, Grant, OnWhoseWord, Release, Request};
 
+use crate::clock::Moment;
 use crate::error::BackendError;
 use crate::fencing::FencingToken;
 use crate::info::LockInfo;
@@ -50,7 +52,7 @@ use crate::name::LockName;
 /// The module `conformance`, behind the feature of that name, is the suite that checks all of it.
 ///
 /// A whole backend over any store with a conditional write is the example `custom_backend`.
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: Any + Send + Sync {
     /// A short name for errors: `redis`.
     fn name(&self) -> &str;
 
@@ -142,10 +144,11 @@ pub trait Backend: Send + Sync + 'static {
         undeclared("identity")
     }
 
-    /// The leases of a manager that are held here, for a shutdown to wait for and to end: what is
-    /// embedded knows them, so that nobody has to count.
+    /// The leases of a manager that are held here, each with the moment since when, for a shutdown
+    /// to wait for and to end, and to see whether their bodies still run: what is embedded knows
+    /// them, so that nobody has to keep a list.
     /// Needs [`Capabilities::embedded`].
-    fn embedded_leases(&self, manager: u64) -> Vec<Arc<Lease>> {
+    fn embedded_leases(&self, manager: u64) -> Vec<(Arc<Lease>, Moment)> {
         let _ = manager;
         Vec::new()
     }

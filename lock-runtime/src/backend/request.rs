@@ -17,7 +17,6 @@ use crate::owner::Owner;
 pub struct Request {
     pub(crate) lease: Arc<Lease>,
     pub(crate) patience: Patience,
-    pub(crate) auth: Option<AuthPolicy>,
 }
 
 /// How long a request queues: kept as it was said, so that only who needs the time reads a clock.
@@ -41,6 +40,10 @@ impl Patience {
 }
 
 impl Request {
+    pub(crate) fn new(lease: Arc<Lease>, patience: Patience) -> Self {
+        Self { lease, patience }
+    }
+
     /// The lock.
     #[must_use]
     pub fn name(&self) -> &LockName {
@@ -81,7 +84,7 @@ impl Request {
     /// only while the lock is assigned to nobody.
     #[must_use]
     pub fn auth(&self) -> Option<AuthPolicy> {
-        self.auth
+        self.lease.terms().auth
     }
 
     /// Who calls, where somebody is known to.

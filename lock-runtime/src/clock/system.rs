@@ -51,10 +51,13 @@ fn run() {
 #[cfg(target_os = "linux")]
 #[inline]
 pub(super) fn now() -> Moment {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    // Both are positive, and the sum fits 584 years of uptime.
-    Moment::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    Moment::from_nanos(super::coarse::read(rustix::time::ClockId::Boottime))
 }
+
+#[cfg(target_os = "linux")]
+pub(super) use super::coarse::now as coarse_now;
+#[cfg(not(target_os = "linux"))]
+pub(super) use now as coarse_now;
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn now() -> Moment {

@@ -80,3 +80,15 @@ fn the_systems_alarms_ring() {
 }
 
 use crate::sync::{Mutex, lock};
+
+#[test]
+fn the_cheap_reading_is_late_by_little_and_never_early() {
+    let clock = Clock::system();
+    for _ in 0..10_000 {
+        let before = clock.now();
+        let coarse = clock.coarse_now();
+        assert!(coarse <= clock.now());
+        // The slowest kernel ticks every 10 ms.
+        assert!(before - coarse < Duration::from_millis(100), "{coarse:?}");
+    }
+}

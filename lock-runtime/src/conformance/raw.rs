@@ -47,9 +47,8 @@ impl Raw {
             auth: None,
         });
         let name = manager.inner().resolve(name)?;
-        let request = manager
-            .reference()
-            .request(name, &terms, None, Patience::Wait(Wait::NONE));
+        let lease = manager.reference().lease(None, name, &terms, None);
+        let request = Request::new(lease, Patience::Wait(Wait::NONE));
         Ok(Self {
             manager: manager.clone(),
             request,

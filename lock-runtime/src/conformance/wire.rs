@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::backend::{
     Answer, Backend, Capabilities, Change, ChangeAnswer, Grant, Release, Reply, Request,
 };
+use crate::clock::Moment;
 use crate::error::BackendError;
 use crate::info::LockInfo;
 use crate::lease::Lease;
@@ -130,7 +131,7 @@ impl Backend for Wired {
         self.wire.carry(|| self.backend.list(namespace, prefix))
     }
 
-    fn embedded_leases(&self, manager: u64) -> Vec<Arc<Lease>> {
+    fn embedded_leases(&self, manager: u64) -> Vec<(Arc<Lease>, Moment)> {
         self.backend.embedded_leases(manager)
     }
 }

@@ -31,8 +31,8 @@ impl Lease {
         &self.inner.get_or_init(Inner::default).gate
     }
 
-    /// The body of an entry from inside is pending; this wakes it. Says whether nobody watches
-    /// over the lease so far.
+    /// The body of an entry from inside is pending; this wakes it. Says whether it is the first
+    /// that waits.
     pub(crate) fn inner_body_waits(&self, gate: &Arc<Semaphore>, waker: &Waker) -> bool {
         let inner = self.inner.get_or_init(Inner::default);
         let mut bodies = lock(&inner.bodies);
@@ -41,7 +41,7 @@ impl Lease {
             None => bodies.push((key(gate), waker.clone())),
         }
         drop(bodies);
-        self.watched_at().is_none()
+        self.waits_for_the_first_time()
     }
 
     /// An entry has left, and others are still inside: its body is not to be woken any more.

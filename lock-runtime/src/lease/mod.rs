@@ -2,6 +2,7 @@
 
 mod inner;
 mod pool;
+mod state;
 mod terms;
 
 use std::fmt;
@@ -19,11 +20,12 @@ use crate::fencing::FencingToken;
 use crate::name::LockName;
 use crate::options::Mode;
 use crate::owner::{Owner, OwnerInfo, Process};
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, lock};
 
 use inner::Inner;
-pub(crate) use pool::{give_back, take};
+pub(crate) use pool::{make, worth_keeping};
+use state::State;
 pub(crate) use terms::{SharedTerms, Terms};
 
 /// One acquisition of one name, shared by everybody who has to do with it: the section, its
@@ -33,14 +35,16 @@ pub(crate) use terms::{SharedTerms, Terms};
 /// ([`Lease::report_lost`]). Everything else is the runtime's.
 pub struct Lease {
     name: LockName,
-    owner: Owner,
+    /// Drawn when somebody asks: most sections begin and end without a question.
+    owner: OnceLock<Owner>,
     manager: u64,
     process: Arc<Process>,
     terms: SharedTerms,
     caller: Option<CallerId>,
     /// The span that the body runs in.
     span: Span,
-    state: AtomicU8,
+    /// What has become of it, and how many entries run under it, see [`state`].
+    state: State,
     /// The fencing token; zero for none.
     token: AtomicU64,
     /// When the section is lost unless it is renewed before.
@@ -49,10 +53,11 @@ pub struct Lease {
     ttl: AtomicU64,
     /// Whether the runtime renews it; no longer once it is given away.
     renewed: AtomicBool,
-    /// How many entries run under it: the first, and those from inside it.
-    entries: AtomicUsize,
     body_began: AtomicBool,
     loss_told: AtomicBool,
+    slowness_told: AtomicBool,
+    /// Whether a body has ever waited: then the end of each poll is told.
+    has_waited: AtomicBool,
     /// Set when the body is woken only to see whether it is still polled; its next poll clears
     /// it. Zero for not set.
     probed_at: AtomicU64,
@@ -69,27 +74,12 @@ pub struct Lease {
     renewal: Semaphore,
 }
 
-const ASKED: u8 = 0;
-const HELD: u8 = 1;
-const ENDED: u8 = 2;
-/// This and above: lost, for the cause that the number says.
-const LOST: u8 = 3;
-
-const CAUSES: [Lost; 6] = [
-    Lost::Expired,
-    Lost::ForcedOut,
-    Lost::HeldTooLong,
-    Lost::Idle,
-    Lost::Adopted,
-    Lost::ShutDown,
-];
-
 impl Lease {
     /// A lease of this name, for a new owner.
     fn new(name: LockName, manager: u64, process: &Arc<Process>, terms: &SharedTerms) -> Self {
         Self {
             name,
-            owner: Owner::random(),
+            owner: OnceLock::new(),
             manager,
             process: Arc::clone(process),
             terms: terms.clone(),
@@ -97,12 +87,13 @@ impl Lease {
             span: Span::none(),
             ttl: AtomicU64::new(nanos(terms.ttl)),
             renewed: AtomicBool::new(terms.renewed),
-            state: AtomicU8::new(ASKED),
+            state: State::asked(),
             token: AtomicU64::new(0),
             deadline: AtomicU64::new(Moment::NEVER.as_nanos()),
-            entries: AtomicUsize::new(1),
             body_began: AtomicBool::new(false),
             loss_told: AtomicBool::new(false),
+            slowness_told: AtomicBool::new(false),
+            has_waited: AtomicBool::new(false),
             probed_at: AtomicU64::new(0),
             polls: AtomicUsize::new(0),
             body: Mutex::new(None),
@@ -118,7 +109,7 @@ impl Lease {
     /// The same request of another owner.
     pub(crate) fn of_another(&self, owner: Owner) -> Arc<Self> {
         let mut lease = Self::new(self.name.clone(), self.manager, &self.process, &self.terms);
-        lease.owner = owner;
+        lease.owner = OnceLock::from(owner);
         lease.caller.clone_from(&self.caller);
         lease.span = self.span.clone();
         Arc::new(lease)
@@ -126,9 +117,12 @@ impl Lease {
 
     /// Makes a used lease that nobody else knows like a new one. What a lease without a wait, a
     /// loss or a re-entry has not touched is left as it is.
+    #[inline]
     fn renew(&mut self, name: LockName, manager: u64, process: &Arc<Process>, terms: &SharedTerms) {
         self.name = name;
-        self.owner = Owner::random();
+        if self.owner.get().is_some() {
+            self.owner = OnceLock::new();
+        }
         self.manager = manager;
         if !Arc::ptr_eq(&self.process, process) {
             self.process = Arc::clone(process);
@@ -140,12 +134,13 @@ impl Lease {
         }
         *self.ttl.get_mut() = nanos(terms.ttl);
         *self.renewed.get_mut() = terms.renewed;
-        *self.state.get_mut() = ASKED;
+        self.state = State::asked();
         *self.token.get_mut() = 0;
         *self.deadline.get_mut() = Moment::NEVER.as_nanos();
-        *self.entries.get_mut() = 1;
         *self.body_began.get_mut() = false;
         *self.loss_told.get_mut() = false;
+        *self.slowness_told.get_mut() = false;
+        *self.has_waited.get_mut() = false;
         *self.probed_at.get_mut() = 0;
         *self.polls.get_mut() = 0;
         *self.body.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
@@ -161,6 +156,7 @@ impl Lease {
 
     /// The lock.
     #[must_use]
+    #[inline]
     pub fn name(&self) -> &LockName {
         &self.name
     }
@@ -168,13 +164,13 @@ impl Lease {
     /// The owner that the backend grants to, and checks.
     #[must_use]
     pub fn owner(&self) -> Owner {
-        self.owner
+        *self.owner.get_or_init(Owner::random)
     }
 
     /// Who the owner is, for people to read.
     #[must_use]
     pub fn describe(&self) -> OwnerInfo {
-        self.process.describe(self.owner.id(), self.terms.origin)
+        self.process.describe(self.owner().id(), self.terms.origin)
     }
 
     /// The mode that is asked for.
@@ -197,6 +193,7 @@ impl Lease {
 
     /// Whether the runtime renews it, so that it ends only with its owner.
     #[must_use]
+    #[inline]
     pub fn is_renewed(&self) -> bool {
         self.renewed.load(Ordering::Relaxed)
     }
@@ -236,6 +233,7 @@ impl Lease {
         self.granted_at.get().copied()
     }
 
+    #[inline]
     pub(crate) fn terms(&self) -> &Terms {
         &self.terms
     }
@@ -246,22 +244,23 @@ impl Lease {
 
     /// The number of the manager that it was asked of.
     #[must_use]
+    #[inline]
     pub fn manager(&self) -> u64 {
         self.manager
     }
 
+    #[inline]
     pub(crate) fn span(&self) -> &Span {
         &self.span
     }
 
     /// The backend has granted it. It may have been lost since; then it stays lost.
+    #[inline]
     pub(crate) fn grant(&self, token: Option<FencingToken>, deadline: Moment) {
         self.token
             .store(token.map_or(0, FencingToken::get), Ordering::Relaxed);
         self.deadline.store(deadline.as_nanos(), Ordering::Relaxed);
-        let _already_lost =
-            self.state
-                .compare_exchange(ASKED, HELD, Ordering::AcqRel, Ordering::Acquire);
+        self.state.grant();
     }
 
     /// The backend has renewed it.
@@ -269,6 +268,7 @@ impl Lease {
         self.deadline.store(deadline.as_nanos(), Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn deadline(&self) -> Moment {
         Moment::from_nanos(self.deadline.load(Ordering::Acquire))
     }
@@ -277,14 +277,7 @@ impl Lease {
     /// [`announce_loss`](Self::announce_loss) follows, when no lock is held.
     #[must_use]
     pub(crate) fn lose(&self, cause: Lost) -> bool {
-        let number = CAUSES.iter().position(|known| *known == cause).unwrap_or(0);
-        let lost = LOST + u8::try_from(number).unwrap_or(0);
-        // A backend may take a section away before the runtime has even seen the grant.
-        self.state
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
-                matches!(state, ASKED | HELD).then_some(lost)
-            })
-            .is_ok()
+        self.state.lose(cause)
     }
 
     /// Wakes everybody inside, and those who watch it. Foreign code: no lock is held meanwhile.
@@ -298,24 +291,39 @@ impl Lease {
         !self.loss_told.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether it is told for the first time that it takes long.
+    pub(crate) fn tell_slowness(&self) -> bool {
+        !self.slowness_told.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether a body has ever waited.
+    #[inline]
+    pub(crate) fn has_waited(&self) -> bool {
+        self.has_waited.load(Ordering::Acquire)
+    }
+
     /// Marks it as ended by its owner. Says whether it was held until now.
     pub(crate) fn end(&self) -> bool {
-        self.state
-            .compare_exchange(HELD, ENDED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.state.end()
+    }
+
+    /// The only entry leaves and ends it. `false` when others are inside or it is not held any
+    /// more; then nothing has happened.
+    #[inline]
+    pub(crate) fn end_with_only_entry(&self) -> bool {
+        self.state.end_with_only_entry()
     }
 
     /// Whether it was granted and has not ended, as far as this process was told.
+    #[inline]
     pub(crate) fn is_running(&self) -> bool {
-        self.state.load(Ordering::Acquire) == HELD
+        self.state.is_held()
     }
 
     /// Why it was lost, if it was.
+    #[inline]
     pub(crate) fn loss(&self) -> Option<Lost> {
-        let state = self.state.load(Ordering::Acquire);
-        state
-            .checked_sub(LOST)
-            .map(|number| CAUSES[usize::from(number)])
+        self.state.loss()
     }
 
     /// Whether its time may run out by itself.
@@ -345,27 +353,26 @@ impl Lease {
 
     /// One more entry from inside. `false` when the last one has left already.
     pub(crate) fn enter_again(&self) -> bool {
-        self.entries
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |entries| {
-                (entries > 0).then(|| entries + 1)
-            })
-            .is_ok()
+        self.state.enter_again()
     }
 
     /// An entry has left. Says whether it was the last.
     pub(crate) fn leave(&self) -> bool {
-        self.entries.fetch_sub(1, Ordering::AcqRel) == 1
+        self.state.leave()
     }
 
+    #[inline]
     pub(crate) fn begin_body(&self) {
         self.body_began.store(true, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn has_body_begun(&self) -> bool {
         self.body_began.load(Ordering::Relaxed)
     }
 
     /// Its place with those who watch over it.
+    #[inline]
     pub(crate) fn watched_at(&self) -> Option<usize> {
         let place = self.watched_at.load(Ordering::Acquire);
         (place != usize::MAX).then_some(place)
@@ -383,11 +390,11 @@ impl Lease {
     /// that has never waited.
     #[inline]
     pub(crate) fn poll_begins(&self) -> bool {
-        let is_watched = self.watched_at().is_some();
-        if is_watched {
+        let has_waited = self.has_waited();
+        if has_waited {
             self.polls.fetch_add(1, Ordering::AcqRel);
         }
-        is_watched
+        has_waited
     }
 
     pub(crate) fn poll_ends(&self) {
@@ -407,16 +414,15 @@ impl Lease {
     pub(crate) fn body_waits(&self, waker: &Waker) -> bool {
         let mut body = lock(&self.body);
         match &*body {
-            Some(known) if known.will_wake(waker) => false,
-            Some(_) => {
-                *body = Some(waker.clone());
-                false
-            }
-            None => {
-                *body = Some(waker.clone());
-                true
-            }
+            Some(known) if known.will_wake(waker) => {}
+            _ => *body = Some(waker.clone()),
         }
+        drop(body);
+        self.waits_for_the_first_time()
+    }
+
+    fn waits_for_the_first_time(&self) -> bool {
+        !self.has_waited() && !self.has_waited.swap(true, Ordering::AcqRel)
     }
 
     /// Wakes the bodies to see whether they are still polled. Returns since when it has not been.
@@ -447,7 +453,7 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("name", &self.name)
-            .field("owner", &self.owner)
+            .field("owner", &self.owner())
             .field("mode", &self.terms.mode)
             .field("token", &self.token())
             .field("lost", &self.loss())

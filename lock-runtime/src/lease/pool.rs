@@ -1,6 +1,5 @@
 //! Leases are used again: taking a lock that nobody wants costs no allocation.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use tracing::Span;
@@ -10,16 +9,11 @@ use crate::caller::CallerId;
 use crate::name::LockName;
 use crate::owner::Process;
 
-/// How many a thread keeps. One is enough for a body that does not nest; a few hundred bytes
-/// each, and a thread that once held thousands of locks does not keep them.
-const KEPT: usize = 16;
-
-thread_local! {
-    static POOL: RefCell<Vec<Arc<Lease>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A lease of this name, for a new owner, on behalf of this caller, in this span.
-pub(crate) fn take(
+/// A lease of this name, for a new owner, on behalf of this caller, in this span; out of one that
+/// was kept, if there is one that nobody else knows.
+#[inline]
+pub(crate) fn make(
+    kept: Option<Arc<Lease>>,
     name: LockName,
     manager: u64,
     process: &Arc<Process>,
@@ -27,8 +21,7 @@ pub(crate) fn take(
     caller: Option<&CallerId>,
     span: Span,
 ) -> Arc<Lease> {
-    let used = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
-    let mut lease = match used {
+    let mut lease = match kept {
         Some(mut lease) => match Arc::get_mut(&mut lease) {
             Some(place) => {
                 place.renew(name, manager, process, terms);
@@ -47,24 +40,17 @@ pub(crate) fn take(
     lease
 }
 
-/// Keeps a lease for later, if nobody else has to do with it any more.
-pub(crate) fn give_back(lease: Arc<Lease>) {
-    // Only a guess, which costs nothing; `take` makes sure.
-    if Arc::strong_count(&lease) == 1 {
-        if !lease.span.is_none() {
-            // The span ends with the section, and not when the lease is used again.
-            return;
-        }
-        if lease.watched_at().is_some() {
-            // The waker of a task that is over would keep its memory.
-            lease.body_left(None);
-        }
-        // A thread that ends has no pool any more; then the lease is simply dropped.
-        let _ended = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < KEPT {
-                pool.push(lease);
-            }
-        });
+/// A lease to be kept for later, if nobody else has to do with it any more.
+#[inline]
+pub(crate) fn worth_keeping(lease: Arc<Lease>) -> Option<Arc<Lease>> {
+    // Only a guess, which costs nothing; `make` makes sure. A span ends with its section, and not
+    // when the lease is used again.
+    if Arc::strong_count(&lease) > 1 || !lease.span.is_none() {
+        return None;
     }
+    if lease.has_waited() {
+        // The waker of a task that is over would keep its memory.
+        lease.body_left(None);
+    }
+    Some(lease)
 }

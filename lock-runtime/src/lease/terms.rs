@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::options::{AuthPolicy, Mode, OnLost, Wait};
+use crate::options::{AuthPolicy, Mode, OnLost, Wait, is_valid_ttl, is_valid_wait};
 use crate::site::Origin;
 
 /// What is asked for, in all names of a section alike.
@@ -20,6 +20,21 @@ pub(crate) struct Terms {
     pub(crate) reentrant: bool,
     pub(crate) on_lost: OnLost,
     pub(crate) auth: Option<AuthPolicy>,
+}
+
+impl Terms {
+    /// Whether it asks for nothing but one owner at a time for as long as the body takes: the
+    /// ordinary case. Terms that are not valid are not ordinary.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.mode == Mode::Exclusive
+            && self.auth.is_none()
+            && self.max_hold.is_none()
+            && self.at_least.is_zero()
+            && self.renewed
+            && is_valid_ttl(self.ttl)
+            && is_valid_wait(self.wait)
+    }
 }
 
 /// Terms in use: those of an annotated function with the global manager never change, and cost

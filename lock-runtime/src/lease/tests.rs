@@ -18,7 +18,7 @@ fn lease() -> Arc<Lease> {
     let guard = manager.lock("a").blocking().acquire().unwrap();
     let leases = manager.inner().backend.embedded_leases(manager.inner().id);
     drop(guard);
-    let used = &leases[0];
+    let (used, _) = &leases[0];
     Arc::new(Lease::new(
         used.name().clone(),
         used.manager(),
@@ -66,7 +66,7 @@ fn one_without_an_end_does_not_look_at_the_clock() {
 
 #[test]
 fn the_first_cause_of_a_loss_stays() {
-    for cause in CAUSES {
+    for cause in super::state::CAUSES {
         let lease = lease();
         lease.grant(None, Moment::NEVER);
         lease.report_lost(cause);

@@ -5,16 +5,18 @@ mod remote;
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::call::{First, first};
 use super::{Hold, ManagerRef};
+use crate::backend::memory::{MemoryBackend, WaitInQueue};
 use crate::backend::{Answer, Grant, Patience, Reply, Request};
 use crate::caller::CallerId;
 use crate::clock::Moment;
 use crate::error::{BackendError, LockError};
-use crate::lease::{self, SharedTerms};
+use crate::lease::{self, Lease, SharedTerms};
 use crate::name::LockName;
 use crate::observe;
 use crate::options::{Mode, Wait};
@@ -23,20 +25,13 @@ use crate::owner::Owner;
 /// An acquisition: decided already, or under way. Dropping it takes the request back.
 pub(crate) enum Acquiring {
     Decided(Option<Result<Hold, LockError>>),
+    InQueue(InQueue),
     UnderWay(Pin<Box<dyn Future<Output = Result<Hold, LockError>> + Send>>),
 }
 
 impl Acquiring {
     fn decided(result: Result<Hold, LockError>) -> Self {
         Self::Decided(Some(result))
-    }
-
-    /// The result, if it is there; the rest of the way otherwise.
-    pub(crate) fn ready(self) -> Result<Result<Hold, LockError>, Self> {
-        match self {
-            Self::Decided(Some(result)) => Ok(result),
-            other => Err(other),
-        }
     }
 }
 
@@ -47,8 +42,31 @@ impl Future for Acquiring {
         match &mut *self {
             // As with every future, polling it after its end is a fault of the caller.
             Self::Decided(result) => Poll::Ready(result.take().expect("polled after completion")),
-            Self::UnderWay(future) => Poll::Ready(ready!(future.as_mut().poll(cx))),
+            Self::InQueue(waiting) => waiting.poll(cx),
+            Self::UnderWay(future) => future.as_mut().poll(cx),
         }
+    }
+}
+
+/// A wait in the queue of a name in memory.
+pub(crate) struct InQueue {
+    manager: ManagerRef,
+    wait: WaitInQueue,
+    since: Moment,
+    _waiting: observe::Waiting,
+}
+
+impl InQueue {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Hold, LockError>> {
+        let answer = ready!(Pin::new(&mut self.wait).poll(cx));
+        let request = self.wait.request();
+        if !matches!(answer, Ok(Answer::Granted(_))) {
+            // A shutdown sends everybody away.
+            let open = self.manager.check_open();
+            open.map_err(|error| error.about(request.name()))?;
+        }
+        let since = self.since;
+        Poll::Ready(self.manager.take_up(request, since, Some(since), answer))
     }
 }
 
@@ -56,59 +74,86 @@ impl fmt::Debug for Acquiring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Decided(_) => "Acquiring::Decided",
+            Self::InQueue(_) => "Acquiring::InQueue",
             Self::UnderWay(_) => "Acquiring::UnderWay",
         })
     }
 }
 
 impl ManagerRef {
-    /// Asks for a name. An embedded backend that can grant at once has done so on return.
-    pub(crate) fn acquire(
+    /// A lease to ask for a name with.
+    #[inline]
+    pub(crate) fn lease(
         &self,
+        kept: Option<Arc<Lease>>,
         name: LockName,
         terms: &SharedTerms,
         caller: Option<&CallerId>,
-        patience: Patience,
-    ) -> Acquiring {
-        if let Err(error) = self.check_open() {
-            return Acquiring::decided(Err(error.about(&name)));
+    ) -> Arc<Lease> {
+        let span = observe::hold_span(&name, terms.origin);
+        lease::make(kept, name, self.id, &self.process, terms, caller, span)
+    }
+
+    /// Takes a name in memory that nobody else has to do with, in the short way. Gives the lease
+    /// back where there is more to it: then [`ask`](Self::ask) goes the long one.
+    #[inline]
+    pub(crate) fn take_free(&self, lease: Arc<Lease>) -> Result<Hold, Arc<Lease>> {
+        let Some(memory) = &self.memory else {
+            return Err(lease);
+        };
+        if !lease.terms().is_plain() || !memory.take_free(&lease) {
+            return Err(lease);
         }
-        let request = self.request(name, terms, caller, patience);
-        if self.capabilities.embedded {
-            self.acquire_embedded(request)
+        if self.is_closed() {
+            // A shutdown that has begun before this section counted does not wait for it.
+            drop(Hold::new(self.clone(), Arc::clone(&lease)));
+            return Err(lease);
+        }
+        Ok(Hold::new(self.clone(), lease))
+    }
+
+    /// Asks for a name. An embedded backend that can grant at once has done so on return.
+    pub(crate) fn ask(&self, lease: Arc<Lease>, patience: Patience) -> Acquiring {
+        if let Err(error) = self.check_open() {
+            return Acquiring::decided(Err(error.about(lease.name())));
+        }
+        let request = Request::new(lease, patience);
+        if let Some(memory) = &self.memory {
+            self.ask_memory(memory, request)
+        } else if self.capabilities.embedded {
+            self.ask_embedded(request)
         } else {
             remote::acquire(self.clone(), request)
         }
     }
 
-    pub(crate) fn request(
-        &self,
-        name: LockName,
-        terms: &SharedTerms,
-        caller: Option<&CallerId>,
-        patience: Patience,
-    ) -> Request {
-        let span = observe::hold_span(&name, terms.origin);
-        Request {
-            lease: lease::take(name, self.id, &self.process, terms, caller, span),
-            patience,
-            auth: terms.auth,
+    /// Asks the memory of this process.
+    fn ask_memory(&self, memory: &MemoryBackend, request: Request) -> Acquiring {
+        let now = self.clock.now();
+        match memory.ask_now(&request, now) {
+            Ok(answer) => Acquiring::decided(self.take_up(&request, now, None, Ok(answer))),
+            // A shutdown that has begun meanwhile may have missed it when it sent all away.
+            Err(wait) if self.is_closed() => {
+                drop(wait);
+                Acquiring::decided(Err(LockError::closed().about(request.name())))
+            }
+            Err(wait) => Acquiring::InQueue(InQueue {
+                manager: self.clone(),
+                since: now,
+                _waiting: observe::waiting(&request.lease),
+                wait,
+            }),
         }
     }
 
-    fn acquire_embedded(&self, request: Request) -> Acquiring {
-        // Only a lease that is not renewed has an end here, and needs the time.
-        let sent = if request.lease.is_renewed() {
-            Moment::NEVER
-        } else {
-            self.clock.now()
-        };
+    fn ask_embedded(&self, request: Request) -> Acquiring {
+        let sent = self.clock.now();
         match self.backend.acquire(&request).ready() {
             // It cannot queue: it is asked again and again, as every other that cannot.
             Ok(Ok(Answer::Busy(_))) if !self.capabilities.queue && request.waits() => {
                 remote::acquire(self.clone(), request)
             }
-            Ok(answer) => Acquiring::decided(self.take_up(request, sent, None, answer)),
+            Ok(answer) => Acquiring::decided(self.take_up(&request, sent, None, answer)),
             Err(reply) => {
                 let manager = self.clone();
                 Acquiring::UnderWay(Box::pin(manager.wait_embedded(request, sent, reply)))
@@ -122,14 +167,13 @@ impl ManagerRef {
         sent: Moment,
         reply: Reply<Result<Answer, BackendError>>,
     ) -> Result<Hold, LockError> {
-        let started = self.clock.now();
         let _waiting = observe::waiting(&request.lease);
         // Registered before the look, so that a shutdown in between is not missed.
         let closing = self.closing.notified();
         self.check_open()
             .map_err(|error| error.about(request.name()))?;
         match first(reply, closing).await {
-            First::Left(answer) => self.take_up(request, sent, Some(started), answer),
+            First::Left(answer) => self.take_up(&request, sent, Some(sent), answer),
             First::Right(()) => Err(LockError::closed().about(request.name())),
         }
     }
@@ -137,25 +181,30 @@ impl ManagerRef {
     /// Makes a hold of a grant, and an error of everything else.
     fn take_up(
         &self,
-        request: Request,
+        request: &Request,
         sent: Moment,
         started: Option<Moment>,
         answer: Result<Answer, BackendError>,
     ) -> Result<Hold, LockError> {
         match answer.map_err(|error| LockError::unavailable(error).about(request.name()))? {
             Answer::Granted(grant) => {
-                let deadline = self.deadline(&request, sent, grant);
+                let deadline = self.deadline(request, sent, grant);
                 request.lease.grant(grant.token, deadline);
-                let hold = Hold::new(self.clone(), request.lease);
-                // A shutdown that has begun before this section counted does not wait for it.
-                if let Err(error) = self.check_open() {
-                    return Err(hold
-                        .lease()
-                        .map_or(error.clone(), |lease| error.about(lease.name())));
-                }
-                Ok(hold)
+                self.hold(Arc::clone(&request.lease))
             }
-            answer => Err(self.refusal(&request, started, answer)),
+            answer => Err(self.refusal(request, started, answer)),
+        }
+    }
+
+    /// Takes a section that was granted in hand.
+    fn hold(&self, lease: Arc<Lease>) -> Result<Hold, LockError> {
+        let hold = Hold::new(self.clone(), lease);
+        // A shutdown that has begun before this section counted does not wait for it.
+        match self.check_open() {
+            Ok(()) => Ok(hold),
+            Err(error) => Err(hold
+                .lease()
+                .map_or(error.clone(), |lease| error.about(lease.name()))),
         }
     }
 
@@ -215,7 +264,8 @@ impl ManagerRef {
         self.check_capability(self.capabilities.adopt, "adopting")
             .map_err(|error| error.about(&name))?;
         self.check_open().map_err(|error| error.about(&name))?;
-        let request = self.request(name, terms, None, Patience::Wait(Wait::NONE));
+        let lease = self.lease(None, name, terms, None);
+        let request = Request::new(lease, Patience::Wait(Wait::NONE));
         if self.capabilities.embedded {
             let sent = self.clock.now();
             let answer = self.backend.adopt(giver, &request).await;
@@ -238,6 +288,6 @@ impl ManagerRef {
             }
             Err(error) => Err(error),
         };
-        self.take_up(request, sent, None, answer)
+        self.take_up(&request, sent, None, answer)
     }
 }

@@ -1,5 +1,6 @@
 //! How a manager is put together.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -256,6 +257,11 @@ impl LockManagerBuilder {
             LockError::invalid_option(format!("no thread could be started for the clock: {error}"))
         })?;
         let capabilities = backend.capabilities();
+        let any: &dyn Any = &*backend;
+        let memory = any
+            .downcast_ref()
+            .filter(|_| capabilities.embedded)
+            .cloned();
         let driver: OnceCell<Driver> = OnceCell::new();
         Ok(Arc::new_cyclic(|inner| Inner {
             id: Inner::next_id(),
@@ -269,6 +275,7 @@ impl LockManagerBuilder {
             live: Live::default(),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
+            memory,
             backend,
         }))
     }

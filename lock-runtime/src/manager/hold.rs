@@ -40,8 +40,9 @@ impl Reentry {
 
 /// What became of a release.
 pub(crate) enum Released {
-    /// It is done, or others still run under the lease.
-    Done,
+    /// It is done, or others still run under the lease. One that nobody has to do with any more
+    /// can be used again.
+    Done(Option<Arc<Lease>>),
     /// The section had been lost.
     Lost(LockError),
     /// It is on its way.
@@ -52,6 +53,7 @@ pub(crate) enum Released {
 pub(crate) type Releasing = Pin<Box<dyn Future<Output = Option<LockError>> + Send>>;
 
 impl Hold {
+    #[inline]
     pub(super) fn new(manager: ManagerRef, lease: Arc<Lease>) -> Self {
         if !manager.capabilities.embedded {
             manager.live.enter();
@@ -160,10 +162,29 @@ impl Hold {
     }
 
     /// Gives it back: at once where the backend is embedded, on the manager's thread elsewhere.
+    #[inline]
     pub(crate) fn release(&mut self) -> Released {
         let Some(lease) = self.lease.take() else {
-            return Released::Done;
+            return Released::Done(None);
         };
+        if let Some(memory) = &self.manager.memory
+            && self.reentry.is_none()
+            && !lease.can_run_out()
+            && lease.end_with_only_entry()
+        {
+            self.manager.renewals.forget(&lease);
+            observe::ended(&lease);
+            return if memory.return_untouched(&lease) {
+                Released::Done(lease::worth_keeping(lease))
+            } else {
+                end_in_backend(&self.manager, lease, true)
+            };
+        }
+        self.leave(lease)
+    }
+
+    /// An entry leaves, and others may still run under the lease.
+    fn leave(&mut self, lease: Arc<Lease>) -> Released {
         let turn = self.reentry.take();
         // Others from inside the section may still run: the last of them gives it back.
         let is_last = lease.leave();
@@ -206,7 +227,8 @@ impl ManagerRef {
 
     /// The leases of the sections that run on an embedded backend.
     pub(super) fn embedded_leases(&self) -> Vec<Arc<Lease>> {
-        self.backend.embedded_leases(self.id)
+        let sections = self.backend.embedded_leases(self.id);
+        sections.into_iter().map(|(lease, _)| lease).collect()
     }
 }
 
@@ -220,6 +242,11 @@ fn give_back(manager: &ManagerRef, lease: Arc<Lease>) -> Released {
     if let Some(cause) = noticed {
         observe::lost(&lease, cause);
     }
+    end_in_backend(manager, lease, was_running)
+}
+
+/// Tells the backend that a lease has ended.
+fn end_in_backend(manager: &ManagerRef, lease: Arc<Lease>, was_running: bool) -> Released {
     let how = way_out(&lease);
     let loss = lease.loss();
     if let Some(cause @ (Lost::Adopted | Lost::ForcedOut)) = loss {
@@ -229,9 +256,10 @@ fn give_back(manager: &ManagerRef, lease: Arc<Lease>) -> Released {
         && let Ok(answer) = manager.backend.release(&lease, how).ready()
     {
         let loss = loss.or_else(|| judge(&lease, was_running, answer));
-        let released = released(&lease, loss);
-        lease::give_back(lease);
-        return released;
+        return match loss {
+            None => Released::Done(lease::worth_keeping(lease)),
+            Some(cause) => Released::Lost(LockError::lost(lease.name(), cause)),
+        };
     }
     let lost = loss.map(|cause| LockError::lost(lease.name(), cause));
     let sent = send_release(manager, lease, how, was_running);
@@ -250,7 +278,7 @@ fn way_out(lease: &Lease) -> Release {
 
 #[inline]
 fn released(lease: &Lease, loss: Option<Lost>) -> Released {
-    loss.map_or(Released::Done, |cause| {
+    loss.map_or(Released::Done(None), |cause| {
         Released::Lost(LockError::lost(lease.name(), cause))
     })
 }

@@ -4,9 +4,10 @@ mod into_name;
 mod writer;
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
+use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -117,6 +118,7 @@ impl LockName {
         Self::from_checked_key(key, start)
     }
 
+    #[inline]
     fn from_checked_key(key: SmolStr, start: usize) -> Self {
         let start = u16::try_from(start).expect("a namespace is at most 64 bytes long");
         let hash = hash(&key);
@@ -130,13 +132,16 @@ impl LockName {
     }
 }
 
-/// SipHash under a random seed: names hold values that come from outside.
+/// Under a random seed: names hold values that come from outside.
+#[inline]
 fn hash(key: &str) -> u32 {
-    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    (SEED.hash_one(key) >> 32) as u32
+    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+    let hash = SEED.hash_one(key);
+    (hash ^ (hash >> 32)) as u32
 }
 
 impl PartialEq for LockName {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.key == other.key
     }

@@ -43,6 +43,7 @@ impl NameWriter<'_> {
 }
 
 /// Makes a name in this namespace (empty for none) from what `write` writes.
+#[inline]
 pub(crate) fn write_name(
     namespace: &str,
     write: impl FnOnce(&mut NameWriter<'_>),
@@ -63,6 +64,7 @@ pub(crate) fn write_name(
     name
 }
 
+#[inline]
 fn finish(key: &str, start: usize, unformattable: bool) -> Result<LockName, NameError> {
     if unformattable {
         return Err(NameError::new(&key[start..], Fault::Unformattable));

@@ -8,7 +8,7 @@ use crate::guard::{Guard, Ticket};
 use crate::info::LockInfo;
 use crate::lease::SharedTerms;
 use crate::options::{Wait, check_ttl};
-use crate::section::{Section, run};
+use crate::section::{Entering, Section, run};
 
 impl LockRequest {
     /// Acquires the lock, runs the body, releases the lock, and returns what the body returned.
@@ -172,7 +172,7 @@ impl LockRequest {
 
     async fn enter(self) -> Result<Section, LockError> {
         match self.plan()? {
-            Some(plan) => plan.enter().await,
+            Some(plan) => Entering::new(plan.enter()).await,
             None => Ok(Section::none()),
         }
     }

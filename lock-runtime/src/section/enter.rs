@@ -4,20 +4,20 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::Section;
 use super::current::{self, Outer};
+use super::{InHand, Section};
 use crate::backend::Patience;
 use crate::caller::CallerId;
 use crate::clock::Moment;
 use crate::error::LockError;
 use crate::info::InTheWay;
-use crate::lease::SharedTerms;
-use crate::manager::{Hold, ManagerRef};
+use crate::lease::{Lease, SharedTerms};
+use crate::manager::{Acquiring, Hold, ManagerRef};
 use crate::name::LockName;
 use crate::options::{Mode, Wait, check_ttl, check_wait};
 
@@ -30,28 +30,110 @@ pub(crate) struct Plan {
     pub(crate) caller: Option<CallerId>,
 }
 
-/// A section that is being entered. Dropping it takes every request back, and everything that
-/// was granted.
-pub struct Entering(State);
-
-enum State {
-    Decided(Option<Result<Section, LockError>>),
-    UnderWay(Pin<Box<dyn Future<Output = Result<Section, LockError>> + Send>>),
+/// What is left of the way into a section. Dropping it takes every request back, and everything
+/// that was granted.
+pub(super) enum Way {
+    /// It ends here.
+    Refused(LockError),
+    One(Acquiring),
+    Many(Pin<Box<dyn Future<Output = Result<Section, LockError>> + Send>>),
 }
 
-impl Entering {
+impl Section {
+    /// Enters a section of one name that the code here does not run inside. A free name in memory
+    /// is had on return.
     #[inline]
-    pub(crate) fn decided(result: Result<Section, LockError>) -> Self {
-        Self(State::Decided(Some(result)))
+    pub(crate) fn enter_one(
+        manager: &ManagerRef,
+        name: LockName,
+        terms: &SharedTerms,
+        caller: Option<&CallerId>,
+    ) -> Self {
+        let mut in_hand = InHand::empty();
+        in_hand.on_lost = terms.on_lost;
+        let kept = in_hand.kept.take();
+        match manager.take_free(manager.lease(kept, name, terms, caller)) {
+            Ok(hold) => in_hand.first = Some(hold),
+            Err(lease) => in_hand.ask(manager, lease, terms),
+        }
+        Self(Some(in_hand))
     }
 
-    /// The result, if it is there; the rest of the way otherwise.
+    /// A section that was refused: the body learns of it when it should begin.
+    pub(crate) fn refused(error: LockError) -> Self {
+        Self::on_its_way(Way::Refused(error))
+    }
+
+    fn on_its_way(way: Way) -> Self {
+        let mut in_hand = InHand::empty();
+        in_hand.way = Some(way);
+        Self(Some(in_hand))
+    }
+
+    /// Goes the rest of the way in.
     #[inline]
-    pub(crate) fn ready(self) -> Result<Result<Section, LockError>, Self> {
-        match self.0 {
-            State::Decided(Some(result)) => Ok(result),
-            state => Err(Self(state)),
+    pub(super) fn poll_enter(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LockError>> {
+        match &self.0 {
+            Some(in_hand) if in_hand.way.is_some() => self.poll_way(cx),
+            _ => Poll::Ready(Ok(())),
         }
+    }
+
+    fn poll_way(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LockError>> {
+        let Some(in_hand) = &mut self.0 else {
+            return Poll::Ready(Ok(()));
+        };
+        let entered = match &mut in_hand.way {
+            None => return Poll::Ready(Ok(())),
+            Some(Way::One(acquiring)) => {
+                let hold = ready!(Pin::new(acquiring).poll(cx));
+                hold.map(|hold| in_hand.first = Some(hold))
+            }
+            Some(Way::Many(entering)) => {
+                let section = ready!(entering.as_mut().poll(cx));
+                return Poll::Ready(section.map(|section| *self = section));
+            }
+            Some(Way::Refused(error)) => Err(error.clone()),
+        };
+        in_hand.way = None;
+        Poll::Ready(entered)
+    }
+
+    /// The section or the refusal, if it is decided; the rest of the way otherwise.
+    pub(crate) fn ready(mut self) -> Result<Result<Self, LockError>, Entering> {
+        let way = self.0.as_mut().and_then(|in_hand| in_hand.way.take());
+        match way {
+            None => Ok(Ok(self)),
+            Some(Way::Refused(error)) => Ok(Err(error)),
+            way => {
+                if let Some(in_hand) = &mut self.0 {
+                    in_hand.way = way;
+                }
+                Err(Entering(self))
+            }
+        }
+    }
+}
+
+impl InHand {
+    /// Asks for a name that is not simply free.
+    fn ask(&mut self, manager: &ManagerRef, lease: Arc<Lease>, terms: &SharedTerms) {
+        match manager.ask(lease, Patience::Wait(terms.wait)) {
+            Acquiring::Decided(Some(Ok(hold))) => self.first = Some(hold),
+            Acquiring::Decided(Some(Err(error))) => self.way = Some(Way::Refused(error)),
+            acquiring => self.way = Some(Way::One(acquiring)),
+        }
+    }
+}
+
+/// A section that is being entered. Dropping it takes every request back, and everything that
+/// was granted.
+#[derive(Debug)]
+pub struct Entering(Section);
+
+impl Entering {
+    pub(crate) fn new(section: Section) -> Self {
+        Self(section)
     }
 }
 
@@ -60,31 +142,32 @@ impl Future for Entering {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            // As with every future, polling it after its end is a fault of the caller.
-            State::Decided(result) => Poll::Ready(result.take().expect("polled after completion")),
-            State::UnderWay(future) => future.as_mut().poll(cx),
-        }
+        let entered = ready!(self.0.poll_enter(cx));
+        Poll::Ready(entered.map(|()| std::mem::take(&mut self.0)))
     }
 }
 
-impl fmt::Debug for Entering {
+impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Entering")
+        f.write_str(match self {
+            Self::Refused(_) => "Way::Refused",
+            Self::One(_) => "Way::One",
+            Self::Many(_) => "Way::Many",
+        })
     }
 }
 
 impl Plan {
     /// Starts to enter. Where every name can be had at once, it is had on return.
-    pub(crate) fn enter(mut self) -> Entering {
+    pub(crate) fn enter(mut self) -> Section {
         if let Err(error) = self.check() {
-            return Entering::decided(Err(error));
+            return Section::refused(error);
         }
         if let [name] = self.names.as_slice()
             && current::find(self.manager.id, name).is_none()
             && let Some(name) = self.names.pop()
         {
-            return self.enter_one(name);
+            return Section::enter_one(&self.manager, name, &self.terms, self.caller.as_ref());
         }
         self.names.sort();
         self.names.dedup();
@@ -93,25 +176,7 @@ impl Plan {
             .iter()
             .map(|name| current::find(self.manager.id, name))
             .collect();
-        Entering(State::UnderWay(Box::pin(self.enter_many(inside))))
-    }
-
-    /// Enters a section of one name that the code here does not run inside.
-    #[inline]
-    fn enter_one(&self, name: LockName) -> Entering {
-        let (terms, on_lost) = (&self.terms, self.terms.on_lost);
-        let patience = Patience::Wait(terms.wait);
-        match self
-            .manager
-            .acquire(name, terms, self.caller.as_ref(), patience)
-            .ready()
-        {
-            Ok(Ok(hold)) => Entering::decided(Ok(Section::of(hold, on_lost))),
-            Ok(Err(error)) => Entering::decided(Err(error)),
-            Err(acquiring) => Entering(State::UnderWay(Box::pin(async move {
-                Ok(Section::of(acquiring.await?, on_lost))
-            }))),
-        }
+        Section::on_its_way(Way::Many(Box::pin(self.enter_many(inside))))
     }
 
     /// One name after the other, in sorted order, under one deadline. What was taken before is
@@ -153,9 +218,11 @@ impl Plan {
             return Ok(hold);
         }
         let caller = self.caller.as_ref();
-        self.manager
-            .acquire(name.clone(), &self.terms, caller, patience)
-            .await
+        let lease = self.manager.lease(None, name.clone(), &self.terms, caller);
+        match self.manager.take_free(lease) {
+            Ok(hold) => Ok(hold),
+            Err(lease) => self.manager.ask(lease, patience).await,
+        }
     }
 
     fn one_deadline(&self) -> Patience {

@@ -23,7 +23,11 @@ impl Section {
         if let (Some(first), true) = (&mut in_hand.first, in_hand.more.is_empty()) {
             // The ordinary case: one name, and nothing to be said of it.
             return match first.release() {
-                Released::Done => Exit::default(),
+                Released::Done(lease) => {
+                    in_hand.first = None;
+                    in_hand.kept = lease;
+                    Exit::default()
+                }
                 released => Exit::default().with(released),
             };
         }
@@ -41,7 +45,7 @@ impl Section {
 impl Exit {
     fn with(mut self, released: Released) -> Self {
         match released {
-            Released::Done => {}
+            Released::Done(_) => {}
             Released::Lost(error) => self.loss = self.loss.or(Some(error)),
             Released::Later(releasing) => self.on_their_way.push(releasing),
         }
@@ -49,6 +53,7 @@ impl Exit {
     }
 
     /// What was lost, if no release is still on its way.
+    #[inline]
     pub(super) fn ready(self) -> Result<Option<LockError>, Self> {
         if self.on_their_way.is_empty() {
             Ok(self.loss)

@@ -9,16 +9,15 @@ mod held;
 mod run;
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 pub use blocking::run_blocking;
 pub(crate) use blocking::{MustNotWait, wait as wait_blocking};
-pub(crate) use current::{carry_current, leases as current_leases};
+pub(crate) use current::{carry_current, is_inside, leases as current_leases};
 pub use ended::{Ended, LockedOutput};
 pub use enter::Entering;
 pub(crate) use enter::Plan;
+use enter::Way;
 use exit::Exit;
 pub use held::{Held, Watch};
 pub use run::{Run, run};
@@ -38,21 +37,56 @@ pub struct Section(Option<Box<InHand>>);
 /// What a section has in hand.
 #[derive(Debug, Default)]
 struct InHand {
-    /// The way in, until it has been gone.
-    entering: Option<Entering>,
+    /// What is left of the way in.
+    way: Option<Way>,
     first: Option<Hold>,
     more: Vec<Hold>,
     on_lost: OnLost,
     began: bool,
+    /// The lease of the last section, to be used again.
+    kept: Option<Arc<Lease>>,
 }
 
-/// How many empty boxes a thread keeps for its next sections.
+/// How many empty boxes a thread keeps for its next sections. One is enough for a body that does
+/// not nest, and a thread that once held thousands of locks does not keep them.
 const KEPT: usize = 16;
 
 thread_local! {
     // The boxes are what is kept: a section hands its own over and takes one from here.
     #[expect(clippy::vec_box, reason = "the boxes themselves are used again")]
     static POOL: RefCell<Vec<Box<InHand>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl InHand {
+    /// Empty hands.
+    #[inline]
+    fn empty() -> Box<Self> {
+        let empty = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+        empty.unwrap_or_default()
+    }
+
+    /// Gives back what is still in hand, and keeps the box for later.
+    #[inline]
+    fn put_away(mut self: Box<Self>) {
+        if self.way.is_some() || self.first.is_some() || !self.more.is_empty() {
+            self.let_go();
+        }
+        self.began = false;
+        let _ended = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < KEPT {
+                pool.push(self);
+            }
+        });
+    }
+
+    /// What is still in hand is given back in the background.
+    #[cold]
+    fn let_go(&mut self) {
+        self.way = None;
+        self.more.clear();
+        self.first = None;
+    }
 }
 
 impl Section {
@@ -65,45 +99,10 @@ impl Section {
 
     /// A section of one name.
     pub(crate) fn of(hold: Hold, on_lost: OnLost) -> Self {
-        let empty = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
-        let mut in_hand = empty.unwrap_or_default();
+        let mut in_hand = InHand::empty();
         in_hand.first = Some(hold);
         in_hand.on_lost = on_lost;
-        in_hand.began = false;
         Self(Some(in_hand))
-    }
-
-    /// A section that is still to be entered, or was refused: the body learns of it when it
-    /// should begin.
-    pub(crate) fn entering(entering: Entering) -> Self {
-        match entering.ready() {
-            Ok(Ok(section)) => section,
-            Ok(Err(error)) => Self::on_its_way(Entering::decided(Err(error))),
-            Err(entering) => Self::on_its_way(entering),
-        }
-    }
-
-    #[cold]
-    fn on_its_way(entering: Entering) -> Self {
-        Self(Some(Box::new(InHand {
-            entering: Some(entering),
-            ..InHand::default()
-        })))
-    }
-
-    /// Goes the rest of the way in.
-    #[inline]
-    fn poll_enter(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LockError>> {
-        let on_its_way = self
-            .0
-            .as_mut()
-            .and_then(|in_hand| in_hand.entering.as_mut());
-        let Some(entering) = on_its_way else {
-            return Poll::Ready(Ok(()));
-        };
-        Pin::new(entering)
-            .poll(cx)
-            .map_ok(|entered| *self = entered)
     }
 
     /// One more name.
@@ -193,20 +192,7 @@ impl Drop for Section {
     #[inline]
     fn drop(&mut self) {
         if let Some(in_hand) = self.0.take() {
-            put_away(in_hand);
+            in_hand.put_away();
         }
     }
-}
-
-/// Gives back what is still in hand, and keeps the box for later.
-fn put_away(mut in_hand: Box<InHand>) {
-    in_hand.entering = None;
-    in_hand.more.clear();
-    in_hand.first = None;
-    let _ended = POOL.try_with(|pool| {
-        let mut pool = pool.borrow_mut();
-        if pool.len() < KEPT {
-            pool.push(in_hand);
-        }
-    });
 }

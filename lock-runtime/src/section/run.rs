@@ -80,6 +80,7 @@ enum Polled<R> {
 }
 
 /// Polls the body once, as the current section, unless its lock is lost.
+#[inline]
 fn poll_inside<F: Future>(
     body: Pin<&mut F>,
     section: &mut Section,
@@ -115,6 +116,7 @@ fn poll_inside<F: Future>(
     }
 }
 
+#[inline]
 fn settle<R>(value: R, loss: Option<LockError>) -> Ended<R> {
     match loss {
         None => Ended::Kept(value),

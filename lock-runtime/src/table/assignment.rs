@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::known::Known;
 use super::record::Record;
 use super::request::{Effects, Party, TokenSource};
 use super::{Refusal, Table};
@@ -111,13 +112,13 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         effects: &mut Effects<H>,
         act: impl FnOnce(&mut Record<H>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        self.records
+        self.locks
             .entry(
                 name.hash64(),
-                |record| record.name == *name,
-                |record| record.name.hash64(),
+                |known| known.name() == name,
+                |known| known.name().hash64(),
             )
-            .or_insert_with(|| self.spare.take(name));
+            .or_insert_with(|| Known::Record(self.spare.take(name)));
         self.with(now, name, effects, |record, tokens, effects| {
             act(record)?;
             record.send_away(effects);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Table;
+use super::known::Known;
 use super::record::{Grant, Record};
 use super::request::{Effects, Party, TokenSource};
 use crate::caller::CallerId;
@@ -31,15 +32,23 @@ impl<H: Party, T: TokenSource> Table<H, T> {
             .unwrap_or_default()
     }
 
-    /// Everybody who has a section.
-    pub(crate) fn parties(&self) -> impl Iterator<Item = &H> {
-        let grants = self.records.iter().flat_map(|record| &record.grants);
-        grants.filter_map(|grant| grant.party.as_ref())
+    /// Everybody who has a section, and since when.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = (&H, Moment)> {
+        self.locks.iter().flat_map(Known::sections)
+    }
+
+    /// Everybody who waits.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (&LockName, &H)> {
+        let records = self.locks.iter().filter_map(Known::as_record);
+        records.flat_map(|record| {
+            let waiters = record.queue.iter();
+            waiters.map(|(_, waiter)| (&record.name, &waiter.party))
+        })
     }
 
     /// Every name that something is known of, in no order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &LockName> {
-        self.records.iter().map(|record| &record.name)
+        self.locks.iter().map(Known::name)
     }
 }
 

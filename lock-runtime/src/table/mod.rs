@@ -6,7 +6,8 @@
 //! The methods come in families:
 //!
 //! * sections: [`Table::acquire`], [`Table::claim`], [`Table::renew`], [`Table::release`],
-//!   [`Table::cancel`], [`Table::adopt`], [`Table::force_release`];
+//!   [`Table::cancel`], [`Table::adopt`], [`Table::force_release`]; and for a name that nobody
+//!   else asks for, in short, [`Table::take_free`] and [`Table::return_untouched`];
 //! * assignments: [`Table::assign`], [`Table::transfer`], [`Table::unassign`];
 //! * looking: [`Table::describe`], [`Table::names`];
 //! * time: [`Table::advance`], to be called at [`Table::next_look`] at the latest.
@@ -17,6 +18,7 @@
 mod assignment;
 mod describe;
 mod due;
+mod known;
 #[cfg(test)]
 mod model;
 mod queue;
@@ -39,6 +41,7 @@ use crate::error::Lost;
 use crate::fencing::FencingToken;
 use crate::name::LockName;
 use crate::owner::Owner;
+use known::{Alone, Known};
 use record::Record;
 use schedule::Schedule;
 use spare::Spare;
@@ -47,7 +50,7 @@ use spare::Spare;
 ///
 /// `H` is how the shell knows an acquisition; `T` is where fencing tokens come from.
 pub(crate) struct Table<H, T> {
-    records: HashTable<Box<Record<H>>>,
+    locks: HashTable<Known<H>>,
     spare: Spare<H>,
     schedule: Schedule,
     tokens: T,
@@ -56,7 +59,7 @@ pub(crate) struct Table<H, T> {
 impl<H: Party, T: TokenSource> Table<H, T> {
     pub(crate) fn new(tokens: T) -> Self {
         Self {
-            records: HashTable::new(),
+            locks: HashTable::new(),
             spare: Spare::default(),
             schedule: Schedule::default(),
             tokens,
@@ -74,11 +77,10 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         party: impl FnOnce(Way) -> H,
         effects: &mut Effects<H>,
     ) -> Result<Acquired, Refusal> {
-        let hash = ask.name.hash64();
-        let slot = self.records.entry(
-            hash,
-            |record| record.name == *ask.name,
-            |record| record.name.hash64(),
+        let slot = self.locks.entry(
+            ask.name.hash64(),
+            |known| known.name() == ask.name,
+            |known| known.name().hash64(),
         );
         match slot {
             Slot::Vacant(slot) => {
@@ -86,7 +88,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
                 let acquired = record.acquire(now, ask, party, &self.tokens);
                 if acquired.is_ok() {
                     self.schedule.renew(&mut record);
-                    slot.insert(record);
+                    slot.insert(Known::Record(record));
                 } else {
                     // A refusal leaves no record behind, and nothing else happened to it.
                     self.spare.keep(record);
@@ -94,17 +96,68 @@ impl<H: Party, T: TokenSource> Table<H, T> {
                 acquired
             }
             Slot::Occupied(mut slot) => {
-                let record = slot.get_mut();
+                let record = slot.get_mut().record(&mut self.spare);
                 record.settle(now, &self.tokens, effects);
                 let acquired = record.acquire(now, ask, party, &self.tokens);
                 self.schedule.renew(record);
                 // Settling may have emptied the record, and then a refusal leaves it empty.
                 if record.is_empty() {
-                    self.schedule.forget(record);
-                    self.spare.keep(slot.remove().0);
+                    let known = slot.remove().0;
+                    self.drop_record(known);
                 }
                 acquired
             }
+        }
+    }
+
+    /// Grants an exclusive section without an end and without a rest, if nothing at all is known
+    /// of the name. `None` when something is: then [`acquire`](Self::acquire) decides.
+    #[inline]
+    pub(crate) fn take_free(
+        &mut self,
+        since: Moment,
+        name: &LockName,
+        party: impl FnOnce() -> H,
+    ) -> Option<FencingToken> {
+        let slot = self.locks.entry(
+            name.hash64(),
+            |known| known.name() == name,
+            |known| known.name().hash64(),
+        );
+        let Slot::Vacant(slot) = slot else {
+            return None;
+        };
+        let token = self.tokens.next();
+        slot.insert(Known::Alone(Alone {
+            name: name.clone(),
+            party: party(),
+            token,
+            since,
+        }));
+        Some(token)
+    }
+
+    /// Ends the section of a party, if nothing else has become known of the name since it was
+    /// taken. `false` when something has: then [`release`](Self::release) decides.
+    #[inline]
+    pub(crate) fn return_untouched(
+        &mut self,
+        name: &LockName,
+        is_its_own: impl FnOnce(&H) -> bool,
+    ) -> bool {
+        let found = self
+            .locks
+            .find_entry(name.hash64(), |known| known.name() == name);
+        let Ok(slot) = found else {
+            return false;
+        };
+        match slot.get() {
+            Known::Alone(alone) if is_its_own(&alone.party) => {
+                slot.remove();
+                self.give_back_room();
+                true
+            }
+            _ => false,
         }
     }
 
@@ -147,17 +200,17 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         effects: &mut Effects<H>,
     ) -> Result<(), NotHeld> {
         let found = self
-            .records
-            .find_entry(name.hash64(), |record| record.name == *name);
+            .locks
+            .find_entry(name.hash64(), |known| known.name() == name);
         let Ok(mut slot) = found else {
             return Err(NotHeld);
         };
-        let record = slot.get_mut();
+        let record = slot.get_mut().record(&mut self.spare);
         if record.is_timeless() {
             record.take_out(owner)?;
             if record.is_empty() {
-                self.schedule.forget(record);
-                self.spare.keep(slot.remove().0);
+                let known = slot.remove().0;
+                self.drop_record(known);
                 self.give_back_room();
             }
             return Ok(());
@@ -241,20 +294,22 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     pub(crate) fn advance(&mut self, now: Moment, effects: &mut Effects<H>) {
         while let Some((at, name)) = self.schedule.take_due(now) {
             let Ok(mut slot) = self
-                .records
-                .find_entry(name.hash64(), |record| record.name == name)
+                .locks
+                .find_entry(name.hash64(), |known| *known.name() == name)
             else {
                 continue;
             };
-            let record = slot.get_mut();
+            let Known::Record(record) = slot.get_mut() else {
+                continue;
+            };
             if !self.schedule.is_current(record, at) {
                 continue;
             }
             record.settle(now, &self.tokens, effects);
             self.schedule.renew(record);
             if record.is_empty() {
-                self.schedule.forget(record);
-                self.spare.keep(slot.remove().0);
+                let known = slot.remove().0;
+                self.drop_record(known);
             }
         }
         self.give_back_room();
@@ -274,22 +329,23 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         act: impl FnOnce(&mut Record<H>, &T, &mut Effects<H>) -> R,
     ) -> Option<R> {
         let mut slot = self
-            .records
-            .find_entry(name.hash64(), |record| record.name == *name)
+            .locks
+            .find_entry(name.hash64(), |known| known.name() == name)
             .ok()?;
-        let record = slot.get_mut();
+        let record = slot.get_mut().record(&mut self.spare);
         record.settle(now, &self.tokens, effects);
         let result = act(record, &self.tokens, effects);
         self.schedule.renew(record);
         if record.is_empty() {
-            self.schedule.forget(record);
-            self.spare.keep(slot.remove().0);
+            let known = slot.remove().0;
+            self.drop_record(known);
         }
         if self.schedule.is_bloated() {
-            let records = &self.records;
+            let locks = &self.locks;
             self.schedule.compact(|name, at| {
-                records
-                    .find(name.hash64(), |record| record.name == *name)
+                locks
+                    .find(name.hash64(), |known| known.name() == name)
+                    .and_then(Known::as_record)
                     .is_some_and(|record| record.look_at == at)
             });
         }
@@ -297,15 +353,29 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         Some(result)
     }
 
+    /// Keeps a record that was taken out of the table for another name.
+    fn drop_record(&mut self, known: Known<H>) {
+        if let Known::Record(record) = known {
+            self.schedule.forget(&record);
+            self.spare.keep(record);
+        }
+    }
+
     /// A table that was once large does not stay large.
+    #[inline]
     fn give_back_room(&mut self) {
         const SMALL: usize = 1024;
-        let (used, room) = (self.records.len(), self.records.capacity());
+        let (used, room) = (self.locks.len(), self.locks.capacity());
         if room > SMALL && used < room / 8 {
-            self.records
-                .shrink_to(used * 2, |record| record.name.hash64());
-            self.schedule.give_back_room();
+            self.shrink();
         }
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        self.locks
+            .shrink_to(self.locks.len() * 2, |known| known.name().hash64());
+        self.schedule.give_back_room();
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::assignment::Assignment;
+use super::known::Alone;
 use super::queue::{MAX_WAITING, OwnEntry, Queue, Waiter};
 use super::request::{
     Acquired, Ask, Effect, Effects, Entry, NotHeld, Party, Place, Refusal, TokenSource, Way,
@@ -58,6 +59,21 @@ impl<H: Party> Record<H> {
             assignment: None,
             look_at: Moment::NEVER,
         }
+    }
+
+    /// Goes on with a section of which nothing more was known until now.
+    pub(super) fn go_on_with(&mut self, alone: Alone<H>) {
+        self.grants.push(Grant {
+            owner: alone.party.owner(),
+            party: Some(alone.party),
+            mode: Mode::Exclusive,
+            token: Some(alone.token),
+            since: alone.since,
+            ends: Moment::NEVER,
+            ttl: None,
+            at_least: Duration::ZERO,
+            claimed: true,
+        });
     }
 
     pub(super) fn acquire(

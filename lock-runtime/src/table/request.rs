@@ -17,6 +17,9 @@ use crate::owner::{Owner, OwnerInfo};
 pub(crate) trait Party: Clone {
     /// Who it is, for people to read.
     fn describe(&self) -> OwnerInfo;
+
+    /// The owner that the acquisition is for.
+    fn owner(&self) -> Owner;
 }
 
 /// Where fencing tokens come from: each larger than all before, over every name.

@@ -9,27 +9,28 @@ mod world;
 use std::cell::Cell;
 use std::time::Duration;
 
+use super::known::Known;
 use super::{Effects, Table};
 use crate::clock::Moment;
 use crate::fencing::FencingToken;
 use crate::name::LockName;
-use crate::owner::{Owner, OwnerId, OwnerInfo};
+use crate::owner::{Owner, OwnerInfo};
 use crate::table::{Party, TokenSource};
 
 /// How the tests know an acquisition: by the number of the attempt.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Who(u32, OwnerId);
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Who(u32, Owner);
 
 impl Who {
     fn new(number: u32, owner: Owner) -> Self {
-        Self(number, owner.id())
+        Self(number, owner)
     }
 }
 
 impl Party for Who {
     fn describe(&self) -> OwnerInfo {
         OwnerInfo {
-            id: self.1,
+            id: self.1.id(),
             application: String::new(),
             host: String::new(),
             pid: 0,
@@ -37,6 +38,10 @@ impl Party for Who {
             file: String::new(),
             line: self.0,
         }
+    }
+
+    fn owner(&self) -> Owner {
+        self.1
     }
 }
 
@@ -64,8 +69,8 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     fn kept(&self) -> Kept {
         let (looks, look_room) = self.schedule.kept();
         Kept {
-            records: self.records.len(),
-            record_room: self.records.capacity(),
+            records: self.locks.len(),
+            record_room: self.locks.capacity(),
             looks,
             look_room,
         }
@@ -74,7 +79,8 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     /// The room that the queue of a name has.
     fn queue_room(&self, name: &LockName) -> usize {
         let hash = name.hash64();
-        let record = self.records.find(hash, |record| record.name == *name);
+        let known = self.locks.find(hash, |known| known.name() == name);
+        let record = known.and_then(Known::as_record);
         record.map_or(0, |record| record.queue.room())
     }
 }

@@ -1,5 +1,6 @@
 //! The embedded backend: the lock table in this process, in shards, answering at once.
 
+mod embedded;
 mod shard;
 mod tokens;
 mod wait;
@@ -24,7 +25,8 @@ use crate::owner::Owner;
 use crate::table::{Acquired, Ask, Description, Entry, Giver, Refusal, Within};
 use shard::Shard;
 use tokens::Tokens;
-use wait::{Holding, WaitInQueue, Waiting};
+pub(crate) use wait::WaitInQueue;
+use wait::{Holding, Waiting};
 
 /// Enough that threads on different names seldom meet, few enough to be looked through.
 const SHARDS: usize = 64;
@@ -96,9 +98,8 @@ impl MemoryBackend {
     }
 
     /// Grants, refuses, or puts the request into the queue, with a seat to be told in.
-    fn ask(&self, request: &Request, may_wait: bool) -> Result<Answer, Waiting> {
+    fn ask(&self, request: &Request, may_wait: bool, now: Moment) -> Result<Answer, Waiting> {
         let lease = &request.lease;
-        let now = self.now();
         let ask = Ask {
             name: lease.name(),
             owner: lease.owner(),
@@ -126,14 +127,16 @@ impl MemoryBackend {
         }
     }
 
-    fn reply(
-        &self,
-        request: &Request,
-        asked: Result<Answer, Waiting>,
-    ) -> Reply<Result<Answer, BackendError>> {
-        match asked {
+    fn reply(&self, request: &Request, may_wait: bool) -> Reply<Result<Answer, BackendError>> {
+        let now = self.now();
+        match self.ask(request, may_wait, now) {
             Ok(answer) => Reply::now(Ok(answer)),
-            Err(waiting) => Reply::later(WaitInQueue::new(self.clone(), request.clone(), waiting)),
+            Err(waiting) => Reply::later(WaitInQueue::new(
+                self.clone(),
+                request.clone(),
+                waiting,
+                now,
+            )),
         }
     }
 
@@ -147,7 +150,7 @@ impl MemoryBackend {
 }
 
 fn entry(request: &Request) -> Entry<'_> {
-    match request.auth {
+    match request.auth() {
         None => Entry::Plain,
         Some(policy) => Entry::Caller {
             id: request.caller(),
@@ -200,11 +203,11 @@ impl Backend for MemoryBackend {
     }
 
     fn try_acquire(&self, request: &Request) -> Reply<Result<Answer, BackendError>> {
-        self.reply(request, self.ask(request, false))
+        self.reply(request, false)
     }
 
     fn acquire(&self, request: &Request) -> Reply<Result<Answer, BackendError>> {
-        self.reply(request, self.ask(request, true))
+        self.reply(request, true)
     }
 
     fn renew(&self, lease: &Lease, ttl: Duration) -> Reply<Result<bool, BackendError>> {
@@ -300,13 +303,16 @@ impl Backend for MemoryBackend {
         }))
     }
 
-    fn embedded_leases(&self, manager: u64) -> Vec<Arc<Lease>> {
+    fn embedded_leases(&self, manager: u64) -> Vec<(Arc<Lease>, Moment)> {
         let mut leases = Vec::new();
         for shard in &*self.0.shards {
-            shard.with(|table, _| {
-                let own = table.parties().map(Holding::lease);
-                let own = own.filter(|lease| lease.manager() == manager && lease.is_running());
-                leases.extend(own.cloned());
+            shard.with_untold(|table| {
+                let sections = table
+                    .sections()
+                    .map(|(party, since)| (party.lease(), since));
+                let own =
+                    sections.filter(|(lease, _)| lease.manager() == manager && lease.is_running());
+                leases.extend(own.map(|(lease, since)| (Arc::clone(lease), since)));
             });
         }
         leases

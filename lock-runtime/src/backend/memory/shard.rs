@@ -63,6 +63,12 @@ impl Shard {
         result
     }
 
+    /// Does something with the table that concerns nobody else, now or later.
+    #[inline]
+    pub(super) fn with_untold<R>(&self, act: impl FnOnce(&mut LockTable) -> R) -> R {
+        act(&mut lock(&self.table).table)
+    }
+
     fn tell(&self, effect: Effect<Holding>) -> Option<Call> {
         match effect {
             Effect::Granted(holding) => holding.granted(),

@@ -6,9 +6,10 @@ use std::task::{Context, Poll, Waker};
 
 use super::{MemoryBackend, answer};
 use crate::backend::{Answer, Busy, Grant, Patience, Request};
+use crate::clock::Moment;
 use crate::error::{BackendError, Lost};
 use crate::lease::Lease;
-use crate::owner::OwnerInfo;
+use crate::owner::{Owner, OwnerInfo};
 use crate::sync::{Mutex, lock};
 use crate::table::{Party, Place, Refusal, Way};
 
@@ -65,6 +66,11 @@ impl Holding {
             Self::Lease(lease) => lease,
             Self::Seat(seat) => &seat.lease,
         }
+    }
+
+    #[inline]
+    pub(super) fn is_of(&self, lease: &Arc<Lease>) -> bool {
+        Arc::ptr_eq(self.lease(), lease)
     }
 
     pub(super) fn granted(self) -> Option<Call> {
@@ -125,10 +131,14 @@ impl Party for Holding {
     fn describe(&self) -> OwnerInfo {
         self.lease().describe()
     }
+
+    fn owner(&self) -> Owner {
+        self.lease().owner()
+    }
 }
 
 /// Waits in the queue of a name. Dropping it leaves the queue, and gives back what was granted.
-pub(super) struct WaitInQueue {
+pub(crate) struct WaitInQueue {
     backend: MemoryBackend,
     request: Request,
     /// Where it waits; `None` once it does not any more.
@@ -136,9 +146,14 @@ pub(super) struct WaitInQueue {
 }
 
 impl WaitInQueue {
-    pub(super) fn new(backend: MemoryBackend, mut request: Request, waiting: Waiting) -> Self {
+    pub(super) fn new(
+        backend: MemoryBackend,
+        mut request: Request,
+        waiting: Waiting,
+        since: Moment,
+    ) -> Self {
         // Who has to queue again does so until the same deadline.
-        if let Some(deadline) = request.patience.deadline(backend.now()) {
+        if let Some(deadline) = request.patience.deadline(since) {
             request.patience = Patience::Until(deadline);
         }
         Self {
@@ -146,6 +161,11 @@ impl WaitInQueue {
             request,
             waiting: Some(waiting),
         }
+    }
+
+    /// What is asked for.
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
     }
 
     /// Takes up the grant. It may be gone: then the request came too late for it.
@@ -164,7 +184,7 @@ impl WaitInQueue {
     /// Came too late: queues again, behind those who wait now.
     fn ask_again(&mut self) -> Option<Answer> {
         let asked = self.backend.now();
-        match self.backend.ask(&self.request, true) {
+        match self.backend.ask(&self.request, true, asked) {
             Ok(Answer::Granted(grant)) => Some(Answer::Granted(grant.counted_from(asked))),
             Ok(answer) => Some(answer),
             Err(waiting) => {

@@ -121,7 +121,7 @@ async fn drive(
                     let error = BackendError::new("the grant came after its own lease had ended");
                     return Err(LockError::unavailable(error).about(request.name()));
                 }
-                return manager.take_up(request, sent, Some(started), Ok(Answer::Granted(grant)));
+                return manager.take_up(&request, sent, Some(started), Ok(Answer::Granted(grant)));
             }
             Ok(Answer::Busy(busy)) if !manager.capabilities.queue && !is_last_look => {
                 let until = next_look(&manager, busy, pause).min(deadline);

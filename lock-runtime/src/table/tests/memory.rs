@@ -69,6 +69,50 @@ fn a_million_names_that_were_used_leave_no_memory() {
 }
 
 #[test]
+fn a_free_name_that_nobody_else_asks_for_costs_no_record() {
+    let mut table = Table::new(Counter::default());
+    let (lock, owner) = (name("alone"), Owner::random());
+    let who = Who::new(1, owner);
+    assert!(table.take_free(start(), &lock, || who).is_some());
+    assert_eq!(table.take_free(start(), &lock, || who), None);
+    assert!(!table.return_untouched(&lock, |party| party.0 == 2));
+    assert!(table.return_untouched(&lock, |party| *party == who));
+    assert!(!table.return_untouched(&lock, |party| *party == who));
+    assert_small(&table);
+
+    table.take_free(start(), &lock, || who);
+    let asked = acquire(
+        &mut table,
+        &lock,
+        Owner::random(),
+        None,
+        Some(Moment::NEVER),
+    );
+    assert!(matches!(asked, Acquired::Queued(_)), "{asked:?}");
+    assert!(
+        !table.return_untouched(&lock, |party| *party == who),
+        "somebody waits"
+    );
+    let mut told = effects();
+    table.release(start, &lock, owner, true, &mut told).unwrap();
+    assert!(matches!(told.as_slice(), [Effect::Granted(_)]), "{told:?}");
+}
+
+#[test]
+fn many_free_names_that_are_returned_leave_no_room() {
+    let mut table = Table::new(Counter::default());
+    let names: Vec<LockName> = (0..200_000).map(name).collect();
+    let who = Who::new(1, Owner::random());
+    for lock in &names {
+        table.take_free(start(), lock, || who).unwrap();
+    }
+    for lock in &names {
+        assert!(table.return_untouched(lock, |party| *party == who));
+    }
+    assert_small(&table);
+}
+
+#[test]
 fn names_that_were_in_use_together_leave_no_memory() {
     let mut table = Table::new(Counter::default());
     let owner = Owner::random();

@@ -78,6 +78,9 @@ pub(super) enum Step {
         from: From,
         at_least: Duration,
     },
+    /// In short, where nobody else has to do with the name.
+    TakeFree(usize, usize),
+    ReturnUntouched(usize),
     Claim(usize, usize),
     Renew(usize, usize, Option<Duration>),
     Release(usize, usize, bool),
@@ -144,7 +147,9 @@ fn step(dice: &mut Dice, modes: &[Asked], with_callers: bool) -> Step {
     let name = index(dice, NAMES);
     let owner = index(dice, OWNERS);
     match dice.below(if with_callers { 32 } else { 26 }) {
-        0..9 => acquire(dice, name, owner, modes, with_callers),
+        0 => Step::TakeFree(name, owner),
+        1 if dice.below(2) == 0 => Step::ReturnUntouched(name),
+        1..9 => acquire(dice, name, owner, modes, with_callers),
         9..12 => Step::Claim(name, owner),
         12 => Step::Renew(name, owner, dice.one_of(&lengths())),
         13..17 => Step::Release(name, owner, dice.below(2) == 0),

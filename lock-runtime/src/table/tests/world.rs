@@ -112,6 +112,17 @@ impl World {
                 }
                 Ok(None)
             }
+            // Not looked at afterwards: a look makes a record of it.
+            Step::TakeFree(name, owner) => {
+                if self.may_ask(name, owner) {
+                    self.take_free(name, owner, news)?;
+                }
+                Ok(None)
+            }
+            Step::ReturnUntouched(name) => {
+                self.return_untouched(name, news)?;
+                Ok(None)
+            }
             Step::Claim(name, owner) => {
                 let token = self
                     .table
@@ -252,6 +263,52 @@ impl World {
             Ok(Acquired::Granted { token }) if way.is_some() => self.new_token(mode, who, token),
             _ => Ok(()),
         }
+    }
+
+    /// Granted if and only if nothing is known of the name; otherwise nothing happens.
+    fn take_free(&mut self, name: usize, owner: usize, news: &mut News<Who>) -> Checked {
+        let owner = self.owners[name][owner];
+        let who = Who::new(u32::try_from(self.attempts.len()).unwrap(), owner);
+        let token = self.table.take_free(self.now, &NAME[name], || who);
+        let lock = &mut self.model[name];
+        same("take free", &token.is_some(), &lock.is_unused())?;
+        if token.is_none() {
+            return Ok(());
+        }
+        let wanted = Wanted {
+            owner,
+            who,
+            mode: Mode::Exclusive,
+            ttl: None,
+            at_least: Duration::ZERO,
+            entry: As::Plain,
+        };
+        let outcome = lock.acquire(self.now, wanted, None, news);
+        same("take free", &outcome, &Ok(Outcome::Granted))?;
+        self.attempts.push(Attempt {
+            name,
+            owner,
+            who,
+            place: None,
+            waits: false,
+        });
+        self.new_token(Mode::Exclusive, who, token)
+    }
+
+    /// By the last who asked for the name; refused if anything was done to it since.
+    fn return_untouched(&mut self, name: usize, news: &mut News<Who>) -> Checked {
+        let Some(last) = self.attempts.iter().rev().find(|it| it.name == name) else {
+            return Ok(());
+        };
+        let returned = self
+            .table
+            .return_untouched(&NAME[name], |who| *who == last.who);
+        if returned {
+            let held = self.model[name].release(self.now, last.owner, true, news);
+            same("return", &held, &true)?;
+            same("unused", &self.model[name].is_unused(), &true)?;
+        }
+        Ok(())
     }
 
     /// Every acquisition has an owner of its own. One that waits does not ask once more, and one
