@@ -1,13 +1,13 @@
 //! The lease: what one acquisition is, and what became of it.
 
-mod inner;
+mod body;
+mod loss;
 mod pool;
 mod state;
 mod terms;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError};
-use std::task::Waker;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -15,15 +15,13 @@ use tracing::Span;
 
 use crate::caller::CallerId;
 use crate::clock::Moment;
-use crate::error::Lost;
 use crate::fencing::FencingToken;
 use crate::name::LockName;
 use crate::options::Mode;
 use crate::owner::{Owner, OwnerInfo, Process};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, lock};
 
-use inner::Inner;
+use body::Bodies;
 pub(crate) use pool::{make, worth_keeping};
 use state::State;
 pub(crate) use terms::{SharedTerms, Terms};
@@ -53,19 +51,10 @@ pub struct Lease {
     ttl: AtomicU64,
     /// Whether the runtime renews it; no longer once it is given away.
     renewed: AtomicBool,
-    body_began: AtomicBool,
+    bodies: Bodies,
     loss_told: AtomicBool,
     slowness_told: AtomicBool,
-    /// Whether a body has ever waited: then the end of each poll is told.
-    has_waited: AtomicBool,
-    /// Set when the body is woken only to see whether it is still polled; its next poll clears
-    /// it. Zero for not set.
-    probed_at: AtomicU64,
-    /// How many bodies are being polled just now, of those that are watched over.
-    polls: AtomicUsize,
-    body: Mutex<Option<Waker>>,
     lost: Notify,
-    inner: OnceLock<Inner>,
     #[cfg(feature = "metrics")]
     granted_at: OnceLock<std::time::Instant>,
     /// Its place with those who watch over it; `usize::MAX` for none.
@@ -90,15 +79,10 @@ impl Lease {
             state: State::asked(),
             token: AtomicU64::new(0),
             deadline: AtomicU64::new(Moment::NEVER.as_nanos()),
-            body_began: AtomicBool::new(false),
+            bodies: Bodies::default(),
             loss_told: AtomicBool::new(false),
             slowness_told: AtomicBool::new(false),
-            has_waited: AtomicBool::new(false),
-            probed_at: AtomicU64::new(0),
-            polls: AtomicUsize::new(0),
-            body: Mutex::new(None),
             lost: Notify::const_new(),
-            inner: OnceLock::new(),
             #[cfg(feature = "metrics")]
             granted_at: OnceLock::new(),
             watched_at: AtomicUsize::new(usize::MAX),
@@ -137,16 +121,9 @@ impl Lease {
         self.state = State::asked();
         *self.token.get_mut() = 0;
         *self.deadline.get_mut() = Moment::NEVER.as_nanos();
-        *self.body_began.get_mut() = false;
         *self.loss_told.get_mut() = false;
         *self.slowness_told.get_mut() = false;
-        *self.has_waited.get_mut() = false;
-        *self.probed_at.get_mut() = 0;
-        *self.polls.get_mut() = 0;
-        *self.body.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
-        if self.inner.get().is_some() {
-            self.inner = OnceLock::new();
-        }
+        self.bodies.renew();
         #[cfg(feature = "metrics")]
         {
             self.granted_at = OnceLock::new();
@@ -204,16 +181,6 @@ impl Lease {
         FencingToken::new(self.token.load(Ordering::Relaxed))
     }
 
-    /// Says that the section is lost: the backend has given it to another, or may do so.
-    ///
-    /// An async body is dropped before it is polled again. Saying it again, or of a section that
-    /// has ended, does nothing.
-    pub fn report_lost(&self, cause: Lost) {
-        if self.lose(cause) {
-            self.announce_loss();
-        }
-    }
-
     pub(crate) fn set_ttl(&self, ttl: Duration) {
         self.ttl.store(nanos(ttl), Ordering::Relaxed);
     }
@@ -263,45 +230,6 @@ impl Lease {
         self.state.grant();
     }
 
-    /// The backend has renewed it.
-    pub(crate) fn prolong(&self, deadline: Moment) {
-        self.deadline.store(deadline.as_nanos(), Ordering::Release);
-    }
-
-    #[inline]
-    pub(crate) fn deadline(&self) -> Moment {
-        Moment::from_nanos(self.deadline.load(Ordering::Acquire))
-    }
-
-    /// Marks it as lost. Says whether it was not over before; then
-    /// [`announce_loss`](Self::announce_loss) follows, when no lock is held.
-    #[must_use]
-    pub(crate) fn lose(&self, cause: Lost) -> bool {
-        self.state.lose(cause)
-    }
-
-    /// Wakes everybody inside, and those who watch it. Foreign code: no lock is held meanwhile.
-    pub(crate) fn announce_loss(&self) {
-        self.lost.notify_waiters();
-        self.bodies().into_iter().for_each(Waker::wake);
-    }
-
-    /// Whether its loss is told for the first time.
-    pub(crate) fn tell_loss(&self) -> bool {
-        !self.loss_told.swap(true, Ordering::AcqRel)
-    }
-
-    /// Whether it is told for the first time that it takes long.
-    pub(crate) fn tell_slowness(&self) -> bool {
-        !self.slowness_told.swap(true, Ordering::AcqRel)
-    }
-
-    /// Whether a body has ever waited.
-    #[inline]
-    pub(crate) fn has_waited(&self) -> bool {
-        self.has_waited.load(Ordering::Acquire)
-    }
-
     /// Marks it as ended by its owner. Says whether it was held until now.
     pub(crate) fn end(&self) -> bool {
         self.state.end()
@@ -320,37 +248,6 @@ impl Lease {
         self.state.is_held()
     }
 
-    /// Why it was lost, if it was.
-    #[inline]
-    pub(crate) fn loss(&self) -> Option<Lost> {
-        self.state.loss()
-    }
-
-    /// Whether its time may run out by itself.
-    #[inline]
-    pub(crate) fn can_run_out(&self) -> bool {
-        self.deadline() != Moment::NEVER
-    }
-
-    /// Why it is lost by now, if it is: a deadline that has passed counts, told or not.
-    pub(crate) fn check(&self, now: impl FnOnce() -> Moment) -> Option<Lost> {
-        if self.can_run_out() && self.is_running() && now() >= self.deadline() {
-            self.report_lost(Lost::Expired);
-        }
-        self.loss()
-    }
-
-    /// Completes when it is lost; never, if it ends otherwise.
-    pub(crate) async fn wait_lost(&self) -> Lost {
-        loop {
-            let notified = self.lost.notified();
-            if let Some(cause) = self.loss() {
-                return cause;
-            }
-            notified.await;
-        }
-    }
-
     /// One more entry from inside. `false` when the last one has left already.
     pub(crate) fn enter_again(&self) -> bool {
         self.state.enter_again()
@@ -359,16 +256,6 @@ impl Lease {
     /// An entry has left. Says whether it was the last.
     pub(crate) fn leave(&self) -> bool {
         self.state.leave()
-    }
-
-    #[inline]
-    pub(crate) fn begin_body(&self) {
-        self.body_began.store(true, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn has_body_begun(&self) -> bool {
-        self.body_began.load(Ordering::Relaxed)
     }
 
     /// Its place with those who watch over it.
@@ -384,64 +271,6 @@ impl Lease {
 
     pub(crate) fn renewal_gate(&self) -> &Semaphore {
         &self.renewal
-    }
-
-    /// A poll of a body begins. Says whether its end has to be told: nobody asks about a body
-    /// that has never waited.
-    #[inline]
-    pub(crate) fn poll_begins(&self) -> bool {
-        let has_waited = self.has_waited();
-        if has_waited {
-            self.polls.fetch_add(1, Ordering::AcqRel);
-        }
-        has_waited
-    }
-
-    pub(crate) fn poll_ends(&self) {
-        self.polls.fetch_sub(1, Ordering::AcqRel);
-        self.body_polled();
-    }
-
-    /// The body has been polled.
-    #[inline]
-    pub(crate) fn body_polled(&self) {
-        if self.probed_at.load(Ordering::Relaxed) != 0 {
-            self.probed_at.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// The body is pending; this wakes it. Says whether it is the first time.
-    pub(crate) fn body_waits(&self, waker: &Waker) -> bool {
-        let mut body = lock(&self.body);
-        match &*body {
-            Some(known) if known.will_wake(waker) => {}
-            _ => *body = Some(waker.clone()),
-        }
-        drop(body);
-        self.waits_for_the_first_time()
-    }
-
-    fn waits_for_the_first_time(&self) -> bool {
-        !self.has_waited() && !self.has_waited.swap(true, Ordering::AcqRel)
-    }
-
-    /// Wakes the bodies to see whether they are still polled. Returns since when it has not been.
-    pub(crate) fn probe_body(&self, now: Moment) -> Option<Moment> {
-        let bodies = self.bodies();
-        if bodies.is_empty() || self.polls.load(Ordering::Acquire) > 0 {
-            self.body_polled();
-            return None;
-        }
-        let since = match self.probed_at.load(Ordering::Relaxed) {
-            0 => {
-                self.probed_at
-                    .store(now.as_nanos().max(1), Ordering::Relaxed);
-                now
-            }
-            since => Moment::from_nanos(since),
-        };
-        bodies.into_iter().for_each(Waker::wake);
-        Some(since)
     }
 }
 

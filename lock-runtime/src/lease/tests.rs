@@ -1,8 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering as StdOrdering};
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::error::Lost;
 use crate::manager::LockManager;
 
 fn seconds(seconds: u64) -> Duration {
