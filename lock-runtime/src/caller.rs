@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 
 use crate::ambient::{self, Carry, Present};
 use crate::error::LockError;
@@ -21,14 +20,14 @@ thread_local! {
 ///
 /// Any text; an empty one is nobody's identity and is treated as no caller at all.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CallerId(SmolStr);
+#[serde(from = "String", into = "String")]
+pub struct CallerId(Arc<str>);
 
 impl CallerId {
     /// The identity with this text.
     #[must_use]
     pub fn new(id: impl AsRef<str>) -> Self {
-        Self(SmolStr::new(id))
+        Self(id.as_ref().into())
     }
 
     /// The identity's text.
@@ -59,6 +58,12 @@ impl<T: AsRef<str> + ?Sized> From<&T> for CallerId {
 impl From<String> for CallerId {
     fn from(id: String) -> Self {
         Self::new(id)
+    }
+}
+
+impl From<CallerId> for String {
+    fn from(id: CallerId) -> Self {
+        id.as_str().to_owned()
     }
 }
 

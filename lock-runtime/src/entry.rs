@@ -1,53 +1,76 @@
 //! What expanded code does to enter a section.
 
+use std::fmt;
 use std::time::Duration;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::caller::{Caller, IntoCaller, require};
 use crate::error::LockError;
-use crate::global::{Route, route};
+use crate::global::{Route, global_manager, route};
 use crate::lease::{SharedTerms, Terms};
 use crate::manager::{LockManager, ManagerRef};
 use crate::name::{LockName, NameWriter, write_name};
 use crate::options::{AuthPolicy, DEFAULT_WAIT, Wait};
-use crate::section::{Entering, MustNotWait, Plan, Section, is_inside, wait_blocking};
+use crate::section::{Entering, MustNotWait, Plan, Section, wait_blocking};
 use crate::site::{Origin, Site};
 
-/// Starts to enter a section of one name that needs nothing but what its site says: the ordinary
-/// case. The run of the body begins with the rest of the way.
+/// Starts to enter a section of one name that is texts and values in turn, and that needs nothing
+/// but what its site says: the ordinary case. The run of the body begins with the rest of the way.
+#[must_use]
 #[inline(never)]
-pub fn enter(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Section {
-    match route(site) {
-        Ok(Route::Managed(manager)) if site.auth.is_none() => match manager.make_name(write) {
-            Ok(name) => enter_one(site, manager, name),
-            Err(error) => Section::refused(error.into()),
-        },
-        Ok(route) => Entry::by(site, route).name(write).start(),
-        Err(error) => Section::refused(error),
-    }
+pub fn enter_with(site: &'static Site, texts: &[&str], values: &[fmt::Arguments<'_>]) -> Section {
+    start(site, |name| name.alternating(texts, values))
 }
 
-/// Enters a section of one name without a caller.
-#[inline]
-fn enter_one(site: &'static Site, manager: ManagerRef, name: LockName) -> Section {
-    let terms = shared_terms(site, &manager);
-    if terms.is_plain() && !is_inside(manager.id, &name) {
-        return Section::enter_one(&manager, name, &terms, None);
-    }
-    let plan = Plan {
-        manager,
-        names: smallvec![name],
-        terms,
-        caller: None,
-    };
-    plan.enter()
+/// The same from a sync function, which has waited on return.
+#[must_use]
+#[inline(never)]
+pub fn enter_blocking_with(
+    site: &'static Site,
+    texts: &[&str],
+    values: &[fmt::Arguments<'_>],
+) -> Section {
+    start_blocking(site, |name| name.alternating(texts, values))
+}
+
+/// Starts to enter a section whose name takes more than that to write.
+#[inline(never)]
+pub fn enter(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Section {
+    start(site, write)
 }
 
 /// The same from a sync function, which has waited on return.
 #[inline(never)]
 pub fn enter_blocking(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Section {
-    Entry::new(site).name(write).start_blocking()
+    start_blocking(site, write)
+}
+
+#[inline]
+fn start(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Section {
+    match short_way(site) {
+        Some((manager, terms)) => Section::enter_plain(&manager, &terms, write),
+        None => Entry::new(site).name(write).start(),
+    }
+}
+
+#[inline]
+fn start_blocking(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Section {
+    match short_way(site) {
+        Some((manager, terms)) if terms.wait != Wait::Forever => {
+            wait_here(Section::enter_plain(&manager, &terms, write))
+                .unwrap_or_else(Section::refused)
+        }
+        _ => Entry::new(site).name(write).start_blocking(),
+    }
+}
+
+/// The global manager and what the site asks of it, where that is nothing out of the ordinary.
+#[inline]
+fn short_way(site: &'static Site) -> Option<(ManagerRef, SharedTerms)> {
+    let manager = global_manager()?;
+    let terms = site.fixed_terms(|| terms(site, &manager));
+    terms.is_plain().then_some((manager, terms))
 }
 
 /// Keeps the way into a section out of the function that is annotated, so that a call without a
@@ -75,19 +98,13 @@ impl Entry {
     /// With the manager of the scope, or the global one.
     #[must_use]
     pub fn new(site: &'static Site) -> Self {
-        match route(site) {
-            Ok(route) => Self::by(site, route),
-            Err(error) => Self(Kind::Refused(error)),
-        }
-    }
-
-    fn by(site: &'static Site, route: Route) -> Self {
-        Self(match route {
-            Route::Managed(manager) => Kind::Managed(plan(site, manager)),
-            Route::Through => Kind::Through {
+        Self(match route(site) {
+            Ok(Route::Managed(manager)) => Kind::Managed(plan(site, manager)),
+            Ok(Route::Through) => Kind::Through {
                 site,
                 caller: site.auth.and_then(|_| Caller::current_id()),
             },
+            Err(error) => Kind::Refused(error),
         })
     }
 
@@ -213,7 +230,7 @@ fn plan(site: &'static Site, manager: ManagerRef) -> Plan {
 #[inline]
 fn shared_terms(site: &'static Site, manager: &ManagerRef) -> SharedTerms {
     match manager {
-        ManagerRef::Global(_) => SharedTerms::Fixed(site.fixed_terms(|| terms(site, manager))),
+        ManagerRef::Global(_) => site.fixed_terms(|| terms(site, manager)),
         ManagerRef::Shared(_) => SharedTerms::from(terms(site, manager)),
     }
 }
@@ -245,13 +262,21 @@ impl Plan {
             self.terms
                 .change(|terms| terms.wait = Wait::For(DEFAULT_WAIT));
         }
-        let name = self.names.first().cloned();
-        match self.enter().ready() {
-            Ok(result) => result,
-            Err(entering) => match wait_blocking(entering) {
+        wait_here(self.enter())
+    }
+}
+
+/// Waits for a section on this thread, where it may wait.
+#[inline]
+fn wait_here(section: Section) -> Result<Section, LockError> {
+    match section.ready() {
+        Ok(result) => result,
+        Err(entering) => {
+            let name = entering.name();
+            match wait_blocking(entering) {
                 Ok(result) => result,
                 Err(why) => Err(would_block(why, name.as_ref())),
-            },
+            }
         }
     }
 }

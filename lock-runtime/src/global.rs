@@ -154,13 +154,23 @@ pub fn passes_through() -> bool {
     STATE.load(Ordering::Acquire) == PASSTHROUGH
 }
 
+/// The global manager, where no scope has another.
+#[inline]
+pub(crate) fn global_manager() -> Option<ManagerRef> {
+    if STATE.load(Ordering::Acquire) == MANAGED {
+        GLOBAL.get().map(LockManager::global_reference)
+    } else {
+        None
+    }
+}
+
 /// Where a call goes; `what` names it for the one warning of a process without a manager.
 #[inline]
 pub(crate) fn route(what: &dyn std::fmt::Display) -> Result<Route, LockError> {
     match STATE.load(Ordering::Acquire) {
         PASSTHROUGH => Ok(Route::Through),
-        MANAGED => match GLOBAL.get() {
-            Some(manager) => Ok(Route::Managed(manager.global_reference())),
+        MANAGED => match global_manager() {
+            Some(manager) => Ok(Route::Managed(manager)),
             None => decide(what),
         },
         _ => match ambient::current(&SCOPED) {

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::lease::Terms;
+use crate::lease::{SharedTerms, Terms};
 use crate::options::{AuthPolicy, Mode, OnLost, Wait};
 
 /// Every annotated function of this binary, gathered by the linker.
@@ -50,20 +50,18 @@ macro_rules! setters {
 }
 
 impl Site {
-    /// An exclusive site with the manager's defaults.
+    /// An exclusive site with the manager's defaults, where this is called; the marker type is
+    /// declared in the annotated function.
     #[must_use]
-    pub const fn new(
-        templates: &'static [&'static str],
-        function: fn() -> &'static str,
-        file: &'static str,
-        line: u32,
-    ) -> Self {
+    #[track_caller]
+    pub const fn new<M>(templates: &'static [&'static str]) -> Self {
+        let place = Location::caller();
         Self {
             fixed: OnceLock::new(),
             templates,
-            function,
-            file,
-            line,
+            function: function_path::<M>,
+            file: place.file(),
+            line: place.line(),
             mode: Mode::Exclusive,
             wait: None,
             ttl: None,
@@ -121,8 +119,8 @@ impl Site {
 
     /// What it asks of the global manager.
     #[inline]
-    pub(crate) fn fixed_terms(&self, make: impl FnOnce() -> Terms) -> &Terms {
-        self.fixed.get_or_init(make)
+    pub(crate) fn fixed_terms(&'static self, make: impl FnOnce() -> Terms) -> SharedTerms {
+        SharedTerms::Fixed(self.fixed.get_or_init(make))
     }
 
     /// The templates as the annotation gives them, in the brace spelling.
@@ -207,8 +205,7 @@ impl Origin {
 }
 
 /// The path of the function that a marker type was declared in.
-#[must_use]
-pub fn function_path<M>() -> &'static str {
+fn function_path<M>() -> &'static str {
     let path = std::any::type_name::<M>();
     let path = path.rsplit_once("::").map_or(path, |(path, _)| path);
     path.trim_end_matches("::{{closure}}")

@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::problems::Problems;
 use crate::template::Template;
 pub(crate) use function::{Attribute, shape};
-pub(crate) use name::{Part, Scope};
+pub(crate) use name::{Part, Scope, Value};
 
 /// The locks that a function takes.
 pub(crate) struct Checked {

@@ -14,13 +14,16 @@ use crate::{caret, hint};
 /// A piece of a name, ready to be written.
 pub(crate) enum Part {
     Text(String),
-    Value {
-        /// For `format_args!`, with one value: `{:03}`.
-        format: String,
-        expression: TokenStream,
-        /// A width that the format takes from a variable: its name there, and the variable.
-        width: Option<(Ident, Ident)>,
-    },
+    Value(Value),
+}
+
+/// A value in a name.
+pub(crate) struct Value {
+    /// For `format_args!`, with one value: `{:03}`.
+    pub(crate) format: String,
+    pub(crate) expression: TokenStream,
+    /// A width that the format takes from a variable: its name there, and the variable.
+    pub(crate) width: Option<(Ident, Ident)>,
 }
 
 /// The names that a template may use.
@@ -94,11 +97,11 @@ impl<'a> Scope<'a> {
                 Some((name, found))
             }
         };
-        Ok(Part::Value {
+        Ok(Part::Value(Value {
             format: format!("{{{}}}", value.spec.text),
             expression,
             width,
-        })
+        }))
     }
 
     /// The variable that the first word of a placeholder means.

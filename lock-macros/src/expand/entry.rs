@@ -40,15 +40,25 @@ fn start(context: &Context<'_>) -> TokenStream {
     let p = &context.private;
     let span = Span::mixed_site();
     let blocking = context.checked.shape.blocking;
-    if !context.options.has_computed_parts()
-        && let Some(writer) = name::only_writer(context)
-    {
-        let enter = if blocking {
-            quote_spanned!(span=> enter_blocking)
-        } else {
-            quote_spanned!(span=> enter)
-        };
-        return quote_spanned!(span=> #p::#enter(&__LOCK_SITE, |__name| { #writer }));
+    if !context.options.has_computed_parts() {
+        if let Some(name::Alternating { texts, values }) = name::alternating(context) {
+            let enter = if blocking {
+                quote_spanned!(span=> enter_blocking_with)
+            } else {
+                quote_spanned!(span=> enter_with)
+            };
+            return quote_spanned! {span=>
+                #p::#enter(&__LOCK_SITE, &[#(#texts),*], &[#(#values),*])
+            };
+        }
+        if let Some(writer) = name::only_writer(context) {
+            let enter = if blocking {
+                quote_spanned!(span=> enter_blocking)
+            } else {
+                quote_spanned!(span=> enter)
+            };
+            return quote_spanned!(span=> #p::#enter(&__LOCK_SITE, |__name| { #writer }));
+        }
     }
     let entry = entry(context);
     let start = if blocking {

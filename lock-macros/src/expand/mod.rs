@@ -11,17 +11,28 @@
 //!
 //! ```text
 //! async fn f(task_id: u64) -> R {
-//!     let __section = if P::passes_through() {
+//!     let mut __section = if P::passes_through() {
 //!         P::Section::none()
 //!     } else {
-//!         P::out_of_line(|| {
-//!             // the site: a static, see `site`
-//!             P::Entry::new(&__LOCK_SITE).name(|__name| { … }).start()
-//!         })
+//!         enum __LockSite {}
+//!         P::SITES! {
+//!             #![linkme_macro = P::SITES]
+//!             static __LOCK_SITE: P::Site = P::Site::new::<__LockSite>(&["task:{task_id}"]);
+//!         }
+//!         P::enter_with(&__LOCK_SITE, &["task:"], &[P::core::format_args!("{}", task_id)])
 //!     };
-//!     <R as P::LockedOutput>::settle(P::run(__section, async move { { body } }).await)
+//!     let __body = P::core::pin::pin!(async move {
+//!         if false { let __output: R = loop {}; return __output; }
+//!         match () { () => { body } }
+//!     });
+//!     <R as P::LockedOutput>::settle(P::run(&mut __section, __body).await)
 //! }
 //! ```
+//!
+//! Names that need more than texts and values in turn are written by a closure, and what is
+//! computed at the call besides the name goes through an `Entry`. The fewer items, closures and
+//! types a function gets, the sooner the compiler is done with it: most of what an annotation
+//! costs a build is the second future, and then the names and the site.
 //!
 //! The run of the body begins with the way into the section, and a refusal comes out of it. Where
 //! an expression of the user's looks at the refusal (`on_busy`, `on_error`) or the body gets a

@@ -5,7 +5,7 @@ use quote::quote_spanned;
 use syn::{Expr, Ident, Path};
 
 use super::{Context, site};
-use crate::check::{Name, Part};
+use crate::check::{Name, Part, Value};
 use crate::options::Named;
 use crate::paths::Private;
 
@@ -66,6 +66,41 @@ fn bound(named: &[(&Ident, TokenStream)], expression: &TokenStream) -> TokenStre
     }
 }
 
+/// A name as texts and values in turn, beginning with a text.
+pub(super) struct Alternating {
+    pub(super) texts: Vec<TokenStream>,
+    pub(super) values: Vec<TokenStream>,
+}
+
+/// The name, where there is one name only and nothing has to be evaluated before its values. The
+/// compiler is done with two lists sooner than with a closure that writes them.
+pub(super) fn alternating(context: &Context<'_>) -> Option<Alternating> {
+    let [name] = &*context.checked.names else {
+        return None;
+    };
+    if !context.options.named.is_empty() {
+        return None;
+    }
+    let (mut texts, mut values) = (Vec::new(), Vec::new());
+    match name {
+        Name::OwnPath => texts.push(site::own_path(context)),
+        Name::Template(_, parts) => {
+            for part in parts {
+                match part {
+                    Part::Text(text) => texts.push(quote_spanned!(Span::mixed_site()=> #text)),
+                    Part::Value(value) => {
+                        if texts.len() == values.len() {
+                            texts.push(quote_spanned!(Span::mixed_site()=> ""));
+                        }
+                        values.push(formatted(&context.private, value));
+                    }
+                }
+            }
+        }
+    }
+    Some(Alternating { texts, values })
+}
+
 /// The statements that write one name.
 fn write(p: &Private, parts: &[Part]) -> TokenStream {
     let span = Span::mixed_site();
@@ -73,23 +108,26 @@ fn write(p: &Private, parts: &[Part]) -> TokenStream {
     for part in parts {
         statements.extend(match part {
             Part::Text(text) => quote_spanned!(span=> __name.literal(#text);),
-            Part::Value {
-                format,
-                expression,
-                width,
-            } => {
-                let mut format = Literal::string(format);
-                format.set_span(span);
-                let width = width
-                    .as_ref()
-                    .map(|(name, value)| quote_spanned!(span=> , #name = #value));
-                quote_spanned! {span=>
-                    __name.value(#p::core::format_args!(#format, #expression #width));
-                }
+            Part::Value(value) => {
+                let value = formatted(p, value);
+                quote_spanned!(span=> __name.value(#value);)
             }
         });
     }
     statements
+}
+
+/// A value, not yet formatted.
+fn formatted(p: &Private, value: &Value) -> TokenStream {
+    let span = Span::mixed_site();
+    let mut format = Literal::string(&value.format);
+    format.set_span(span);
+    let expression = &value.expression;
+    let width = value
+        .width
+        .as_ref()
+        .map(|(name, value)| quote_spanned!(span=> , #name = #value));
+    quote_spanned!(span=> #p::core::format_args!(#format, #expression #width))
 }
 
 /// The code of `lock_name!`.

@@ -22,12 +22,7 @@ pub(super) fn items(context: &Context<'_>) -> TokenStream {
         enum __LockSite {}
         #[#p::linkme::distributed_slice(#p::SITES)]
         #[linkme(crate = #p::linkme)]
-        static __LOCK_SITE: #p::Site = #p::Site::new(
-            &[#(#templates),*],
-            #p::function_path::<__LockSite>,
-            #p::core::file!(),
-            #p::core::line!(),
-        ) #settings;
+        static __LOCK_SITE: #p::Site = #p::Site::new::<__LockSite>(&[#(#templates),*]) #settings;
     }
 }
 

@@ -47,7 +47,7 @@ impl Raw {
             auth: None,
         });
         let name = manager.inner().resolve(name)?;
-        let lease = manager.reference().lease(None, name, &terms, None);
+        let lease = manager.reference().lease_of(None, &terms, None, name)?;
         let request = Request::new(lease, Patience::Wait(Wait::NONE));
         Ok(Self {
             manager: manager.clone(),

@@ -64,10 +64,10 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease of this name, for a new owner.
-    fn new(name: LockName, manager: u64, process: &Arc<Process>, terms: &SharedTerms) -> Self {
+    /// A lease for a new owner, of a name that is still to be filled in.
+    fn new(manager: u64, process: &Arc<Process>, terms: &SharedTerms) -> Self {
         Self {
-            name,
+            name: LockName::blank(),
             owner: OnceLock::new(),
             manager,
             process: Arc::clone(process),
@@ -92,7 +92,8 @@ impl Lease {
 
     /// The same request of another owner.
     pub(crate) fn of_another(&self, owner: Owner) -> Arc<Self> {
-        let mut lease = Self::new(self.name.clone(), self.manager, &self.process, &self.terms);
+        let mut lease = Self::new(self.manager, &self.process, &self.terms);
+        lease.name.clone_from(&self.name);
         lease.owner = OnceLock::from(owner);
         lease.caller.clone_from(&self.caller);
         lease.span = self.span.clone();
@@ -102,8 +103,7 @@ impl Lease {
     /// Makes a used lease that nobody else knows like a new one. What a lease without a wait, a
     /// loss or a re-entry has not touched is left as it is.
     #[inline]
-    fn renew(&mut self, name: LockName, manager: u64, process: &Arc<Process>, terms: &SharedTerms) {
-        self.name = name;
+    fn renew(&mut self, manager: u64, process: &Arc<Process>, terms: &SharedTerms) {
         if self.owner.get().is_some() {
             self.owner = OnceLock::new();
         }

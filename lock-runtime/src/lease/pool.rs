@@ -2,42 +2,52 @@
 
 use std::sync::Arc;
 
-use tracing::Span;
-
 use super::{Lease, SharedTerms};
 use crate::caller::CallerId;
-use crate::name::LockName;
+use crate::name::{LockName, NameError};
+use crate::observe;
 use crate::owner::Process;
 
-/// A lease of this name, for a new owner, on behalf of this caller, in this span; out of one that
-/// was kept, if there is one that nobody else knows.
+/// A lease for a new owner, on behalf of this caller, of the name that `name` puts in its place;
+/// out of one that was kept, if there is one that nobody else knows.
 #[inline]
 pub(crate) fn make(
     kept: Option<Arc<Lease>>,
-    name: LockName,
     manager: u64,
     process: &Arc<Process>,
     terms: &SharedTerms,
     caller: Option<&CallerId>,
-    span: Span,
-) -> Arc<Lease> {
-    let mut lease = match kept {
-        Some(mut lease) => match Arc::get_mut(&mut lease) {
-            Some(place) => {
-                place.renew(name, manager, process, terms);
-                lease
-            }
-            None => Arc::new(Lease::new(name, manager, process, terms)),
-        },
-        None => Arc::new(Lease::new(name, manager, process, terms)),
-    };
-    if (caller.is_some() || !span.is_none())
+    name: impl FnOnce(&mut LockName) -> Result<(), NameError>,
+) -> Result<Arc<Lease>, NameError> {
+    if let Some(mut lease) = kept
         && let Some(place) = Arc::get_mut(&mut lease)
     {
-        place.caller = caller.cloned();
-        place.span = span;
+        place.renew(manager, process, terms);
+        place.fill(caller, name)?;
+        return Ok(lease);
     }
-    lease
+    let mut lease = Lease::new(manager, process, terms);
+    lease.fill(caller, name)?;
+    Ok(Arc::new(lease))
+}
+
+impl Lease {
+    #[inline]
+    fn fill(
+        &mut self,
+        caller: Option<&CallerId>,
+        name: impl FnOnce(&mut LockName) -> Result<(), NameError>,
+    ) -> Result<(), NameError> {
+        name(&mut self.name)?;
+        if caller.is_some() {
+            self.caller = caller.cloned();
+        }
+        let span = observe::hold_span(&self.name, self.terms.origin);
+        if !span.is_none() {
+            self.span = span;
+        }
+        Ok(())
+    }
 }
 
 /// A lease to be kept for later, if nobody else has to do with it any more.

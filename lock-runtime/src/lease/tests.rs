@@ -20,12 +20,9 @@ fn lease() -> Arc<Lease> {
     let leases = manager.inner().backend.embedded_leases(manager.inner().id);
     drop(guard);
     let (used, _) = &leases[0];
-    Arc::new(Lease::new(
-        used.name().clone(),
-        used.manager(),
-        &used.process,
-        &used.terms,
-    ))
+    let mut lease = Lease::new(used.manager(), &used.process, &used.terms);
+    lease.name.clone_from(used.name());
+    Arc::new(lease)
 }
 
 #[derive(Default)]

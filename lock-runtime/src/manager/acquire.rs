@@ -17,7 +17,7 @@ use crate::caller::CallerId;
 use crate::clock::Moment;
 use crate::error::{BackendError, LockError};
 use crate::lease::{self, Lease, SharedTerms};
-use crate::name::LockName;
+use crate::name::{LockName, NameError};
 use crate::observe;
 use crate::options::{Mode, Wait};
 use crate::owner::Owner;
@@ -81,17 +81,30 @@ impl fmt::Debug for Acquiring {
 }
 
 impl ManagerRef {
-    /// A lease to ask for a name with.
+    /// A lease to ask with, for the name that `name` puts in its place.
     #[inline]
     pub(crate) fn lease(
         &self,
         kept: Option<Arc<Lease>>,
-        name: LockName,
         terms: &SharedTerms,
         caller: Option<&CallerId>,
-    ) -> Arc<Lease> {
-        let span = observe::hold_span(&name, terms.origin);
-        lease::make(kept, name, self.id, &self.process, terms, caller, span)
+        name: impl FnOnce(&mut LockName) -> Result<(), NameError>,
+    ) -> Result<Arc<Lease>, NameError> {
+        lease::make(kept, self.id, &self.process, terms, caller, name)
+    }
+
+    /// A lease to ask for a name with.
+    pub(crate) fn lease_of(
+        &self,
+        kept: Option<Arc<Lease>>,
+        terms: &SharedTerms,
+        caller: Option<&CallerId>,
+        name: LockName,
+    ) -> Result<Arc<Lease>, NameError> {
+        self.lease(kept, terms, caller, |place| {
+            *place = name;
+            Ok(())
+        })
     }
 
     /// Takes a name in memory that nobody else has to do with, in the short way. Gives the lease
@@ -264,7 +277,7 @@ impl ManagerRef {
         self.check_capability(self.capabilities.adopt, "adopting")
             .map_err(|error| error.about(&name))?;
         self.check_open().map_err(|error| error.about(&name))?;
-        let lease = self.lease(None, name, terms, None);
+        let lease = self.lease_of(None, terms, None, name)?;
         let request = Request::new(lease, Patience::Wait(Wait::NONE));
         if self.capabilities.embedded {
             let sent = self.clock.now();

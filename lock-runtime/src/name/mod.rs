@@ -7,9 +7,9 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
+use compact_str::{CompactString, format_compact};
 use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 
 pub use into_name::IntoLockName;
 pub use writer::NameWriter;
@@ -41,7 +41,7 @@ pub(crate) use writer::write_name;
 pub struct LockName {
     /// The key: the namespace, a slash, the name. A namespace has no slash in it, so that two
     /// different pairs never give one key.
-    key: SmolStr,
+    key: CompactString,
     /// The key's hash under a random seed of this process, made once: every table that the name
     /// is looked up in needs it.
     hash: u32,
@@ -111,15 +111,15 @@ impl LockName {
     fn from_parts(namespace: &str, name: &str) -> Self {
         let start = namespace.len() + 1;
         let key = if start == 1 {
-            smol_str::format_smolstr!("/{name}")
+            format_compact!("/{name}")
         } else {
-            smol_str::format_smolstr!("{namespace}/{name}")
+            format_compact!("{namespace}/{name}")
         };
         Self::from_checked_key(key, start)
     }
 
     #[inline]
-    fn from_checked_key(key: SmolStr, start: usize) -> Self {
+    fn from_checked_key(key: CompactString, start: usize) -> Self {
         let start = u16::try_from(start).expect("a namespace is at most 64 bytes long");
         let hash = hash(&key);
         Self { key, hash, start }
@@ -211,7 +211,7 @@ impl std::str::FromStr for LockName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{shown}` is not a {what}: {fault}", shown = shown(.name), what = .fault.of_what())]
 pub struct NameError {
-    name: SmolStr,
+    name: CompactString,
     fault: Fault,
 }
 

@@ -1,20 +1,14 @@
 //! Writes a name from the pieces of a template, encoding the values on the way.
 
-use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 
-use smol_str::SmolStr;
+use compact_str::CompactString;
 
-use super::{Fault, LockName, NameError, check_length, must_be_encoded_as_blank};
+use super::{Fault, LockName, NameError, check_length, hash, must_be_encoded_as_blank};
 
 /// More than the longest key is never needed: what is longer is refused anyway, and a value must
 /// not be able to fill the memory.
 const ENOUGH: usize = 2 * LockName::MAX_LEN;
-
-thread_local! {
-    /// Where keys are gathered; used again, so that a short one costs no allocation.
-    static GATHERED: RefCell<String> = const { RefCell::new(String::new()) };
-}
 
 /// Receives the pieces of a template: literal text as it is, values encoded.
 ///
@@ -23,7 +17,7 @@ thread_local! {
 /// separator, and two different lists of values give two different names.
 #[derive(Debug)]
 pub struct NameWriter<'a> {
-    text: &'a mut String,
+    text: &'a mut CompactString,
     unformattable: bool,
 }
 
@@ -32,6 +26,20 @@ impl NameWriter<'_> {
     #[inline]
     pub fn literal(&mut self, piece: &str) {
         push(self.text, piece);
+    }
+
+    /// Appends texts and values in turn; a text comes first, and may be empty.
+    pub(crate) fn alternating(&mut self, texts: &[&str], values: &[fmt::Arguments<'_>]) {
+        let mut texts = texts.iter();
+        for value in values {
+            if let Some(text) = texts.next() {
+                self.literal(text);
+            }
+            self.value(*value);
+        }
+        for text in texts {
+            self.literal(text);
+        }
     }
 
     /// Appends a value.
@@ -43,41 +51,61 @@ impl NameWriter<'_> {
 }
 
 /// Makes a name in this namespace (empty for none) from what `write` writes.
-#[inline]
 pub(crate) fn write_name(
     namespace: &str,
     write: impl FnOnce(&mut NameWriter<'_>),
 ) -> Result<LockName, NameError> {
-    // Taken out, because what formats a value may make a name itself.
-    let mut text = GATHERED.try_with(RefCell::take).unwrap_or_default();
-    text.clear();
-    text.push_str(namespace);
-    text.push('/');
-    let mut writer = NameWriter {
-        text: &mut text,
-        unformattable: false,
-    };
-    write(&mut writer);
-    let unformattable = writer.unformattable;
-    let name = finish(&text, namespace.len() + 1, unformattable);
-    let _ended = GATHERED.try_with(|gathered| gathered.replace(text));
-    name
+    let mut name = LockName::blank();
+    name.write_anew(namespace, write)?;
+    Ok(name)
 }
 
-#[inline]
-fn finish(key: &str, start: usize, unformattable: bool) -> Result<LockName, NameError> {
-    if unformattable {
-        return Err(NameError::new(&key[start..], Fault::Unformattable));
+impl LockName {
+    /// A place for a name.
+    pub(crate) const fn blank() -> Self {
+        Self {
+            key: CompactString::const_new("/"),
+            hash: 0,
+            start: 1,
+        }
     }
-    // The pieces of a template are checked when it is compiled, and values are encoded: only the
-    // length is left to be checked.
-    check_length(&key[start..])?;
-    Ok(LockName::from_checked_key(SmolStr::new(key), start))
+
+    /// Makes another name of it, where it stands. After an error it is none.
+    #[inline]
+    pub(crate) fn write_anew(
+        &mut self,
+        namespace: &str,
+        write: impl FnOnce(&mut NameWriter<'_>),
+    ) -> Result<(), NameError> {
+        self.key.clear();
+        self.key.push_str(namespace);
+        self.key.push_str("/");
+        let mut writer = NameWriter {
+            text: &mut self.key,
+            unformattable: false,
+        };
+        write(&mut writer);
+        let unformattable = writer.unformattable;
+        self.finish(namespace.len() + 1, unformattable)
+    }
+
+    fn finish(&mut self, start: usize, unformattable: bool) -> Result<(), NameError> {
+        let name = &self.key[start..];
+        if unformattable {
+            return Err(NameError::new(name, Fault::Unformattable));
+        }
+        // The pieces of a template are checked when it is compiled, and values are encoded: only
+        // the length is left to be checked.
+        check_length(name)?;
+        self.start = u16::try_from(start).expect("a namespace is at most 64 bytes long");
+        self.hash = hash(&self.key);
+        Ok(())
+    }
 }
 
 /// Appends what there is room for.
 #[inline]
-fn push(text: &mut String, piece: &str) {
+fn push(text: &mut CompactString, piece: &str) {
     let room = ENOUGH.saturating_sub(text.len());
     text.push_str(if piece.len() <= room {
         piece
@@ -92,7 +120,7 @@ fn fitting(piece: &str, room: usize) -> &str {
     &piece[..end.unwrap_or(0)]
 }
 
-struct Encoder<'a>(&'a mut String);
+struct Encoder<'a>(&'a mut CompactString);
 
 impl fmt::Write for Encoder<'_> {
     #[inline]
@@ -110,7 +138,7 @@ impl fmt::Write for Encoder<'_> {
 }
 
 #[cold]
-fn encode(text: &mut String, value: &str) {
+fn encode(text: &mut CompactString, value: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for character in value.chars() {
         let mut utf8 = [0; 4];

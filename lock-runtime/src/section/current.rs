@@ -119,12 +119,6 @@ pub(super) fn find(manager: u64, name: &LockName) -> Option<Outer> {
     found.ok().flatten()
 }
 
-/// Whether the code here runs inside a section of this name.
-#[inline]
-pub(crate) fn is_inside(manager: u64, name: &LockName) -> bool {
-    find(manager, name).is_some()
-}
-
 /// The sections here that belong to a manager, innermost last.
 pub(crate) fn leases(manager: u64) -> Vec<Arc<Lease>> {
     let current = ambient::current(&CURRENT).unwrap_or_default();

@@ -77,9 +77,17 @@ pub trait LockedOutput: Sized {
     fn settle(ended: Ended<Self>) -> Self {
         match ended {
             Ended::Kept(value) => value,
-            Ended::NotLocked(Some(value), error) => value.after_loss(error),
-            Ended::NotLocked(None, error) => Self::from_lock_error(error),
+            Ended::NotLocked(value, error) => not_locked(value, error),
         }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn not_locked<R: LockedOutput>(value: Option<R>, error: LockError) -> R {
+    match value {
+        Some(value) => value.after_loss(error),
+        None => R::from_lock_error(error),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::current::{self, Outer};
 use super::{InHand, Section};
@@ -18,7 +18,7 @@ use crate::error::LockError;
 use crate::info::InTheWay;
 use crate::lease::{Lease, SharedTerms};
 use crate::manager::{Acquiring, Hold, ManagerRef};
-use crate::name::LockName;
+use crate::name::{LockName, NameWriter};
 use crate::options::{Mode, Wait, check_ttl, check_wait};
 
 /// A section to be entered.
@@ -35,26 +35,47 @@ pub(crate) struct Plan {
 pub(super) enum Way {
     /// It ends here.
     Refused(LockError),
-    One(Acquiring),
-    Many(Pin<Box<dyn Future<Output = Result<Section, LockError>> + Send>>),
+    One(Acquiring, LockName),
+    Many(
+        Pin<Box<dyn Future<Output = Result<Section, LockError>> + Send>>,
+        LockName,
+    ),
 }
 
 impl Section {
-    /// Enters a section of one name that the code here does not run inside. A free name in memory
-    /// is had on return.
+    /// Enters a section of the one name that `write` writes, where nothing but that name decides:
+    /// its terms are plain. A free name in memory is had on return.
     #[inline]
-    pub(crate) fn enter_one(
+    pub(crate) fn enter_plain(
         manager: &ManagerRef,
-        name: LockName,
         terms: &SharedTerms,
-        caller: Option<&CallerId>,
+        write: impl FnOnce(&mut NameWriter<'_>),
     ) -> Self {
         let mut in_hand = InHand::empty();
-        in_hand.on_lost = terms.on_lost;
-        let kept = in_hand.kept.take();
-        match manager.take_free(manager.lease(kept, name, terms, caller)) {
-            Ok(hold) => in_hand.first = Some(hold),
-            Err(lease) => in_hand.ask(manager, lease, terms),
+        let lease = manager.lease(in_hand.kept.take(), terms, None, |name| {
+            name.write_anew(&manager.namespace, write)
+        });
+        match lease {
+            Ok(lease) if current::find(manager.id, lease.name()).is_some() => {
+                return Plan::of_one(manager, terms, lease.name().clone()).enter();
+            }
+            Ok(lease) => in_hand.enter(manager, lease, terms),
+            Err(error) => in_hand.way = Some(Way::Refused(error.into())),
+        }
+        Self(Some(in_hand))
+    }
+
+    /// Enters a section of one name that the code here does not run inside.
+    fn enter_one(
+        manager: &ManagerRef,
+        terms: &SharedTerms,
+        caller: Option<&CallerId>,
+        name: LockName,
+    ) -> Self {
+        let mut in_hand = InHand::empty();
+        match manager.lease_of(in_hand.kept.take(), terms, caller, name) {
+            Ok(lease) => in_hand.enter(manager, lease, terms),
+            Err(error) => in_hand.way = Some(Way::Refused(error.into())),
         }
         Self(Some(in_hand))
     }
@@ -85,11 +106,11 @@ impl Section {
         };
         let entered = match &mut in_hand.way {
             None => return Poll::Ready(Ok(())),
-            Some(Way::One(acquiring)) => {
+            Some(Way::One(acquiring, _)) => {
                 let hold = ready!(Pin::new(acquiring).poll(cx));
                 hold.map(|hold| in_hand.first = Some(hold))
             }
-            Some(Way::Many(entering)) => {
+            Some(Way::Many(entering, _)) => {
                 let section = ready!(entering.as_mut().poll(cx));
                 return Poll::Ready(section.map(|section| *self = section));
             }
@@ -116,12 +137,22 @@ impl Section {
 }
 
 impl InHand {
+    #[inline]
+    fn enter(&mut self, manager: &ManagerRef, lease: Arc<Lease>, terms: &SharedTerms) {
+        self.on_lost = terms.on_lost;
+        match manager.take_free(lease) {
+            Ok(hold) => self.first = Some(hold),
+            Err(lease) => self.ask(manager, lease, terms),
+        }
+    }
+
     /// Asks for a name that is not simply free.
     fn ask(&mut self, manager: &ManagerRef, lease: Arc<Lease>, terms: &SharedTerms) {
+        let name = lease.name().clone();
         match manager.ask(lease, Patience::Wait(terms.wait)) {
             Acquiring::Decided(Some(Ok(hold))) => self.first = Some(hold),
             Acquiring::Decided(Some(Err(error))) => self.way = Some(Way::Refused(error)),
-            acquiring => self.way = Some(Way::One(acquiring)),
+            acquiring => self.way = Some(Way::One(acquiring, name)),
         }
     }
 }
@@ -134,6 +165,14 @@ pub struct Entering(Section);
 impl Entering {
     pub(crate) fn new(section: Section) -> Self {
         Self(section)
+    }
+
+    /// What is waited for, for the error of somebody who must not wait.
+    pub(crate) fn name(&self) -> Option<LockName> {
+        match self.0.0.as_ref()?.way.as_ref()? {
+            Way::One(_, name) | Way::Many(_, name) => Some(name.clone()),
+            Way::Refused(_) => None,
+        }
     }
 }
 
@@ -151,13 +190,23 @@ impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused(_) => "Way::Refused",
-            Self::One(_) => "Way::One",
-            Self::Many(_) => "Way::Many",
+            Self::One(..) => "Way::One",
+            Self::Many(..) => "Way::Many",
         })
     }
 }
 
 impl Plan {
+    /// To be entered without a caller.
+    pub(crate) fn of_one(manager: &ManagerRef, terms: &SharedTerms, name: LockName) -> Self {
+        Self {
+            manager: manager.clone(),
+            names: smallvec![name],
+            terms: terms.clone(),
+            caller: None,
+        }
+    }
+
     /// Starts to enter. Where every name can be had at once, it is had on return.
     pub(crate) fn enter(mut self) -> Section {
         if let Err(error) = self.check() {
@@ -167,7 +216,7 @@ impl Plan {
             && current::find(self.manager.id, name).is_none()
             && let Some(name) = self.names.pop()
         {
-            return Section::enter_one(&self.manager, name, &self.terms, self.caller.as_ref());
+            return Section::enter_one(&self.manager, &self.terms, self.caller.as_ref(), name);
         }
         self.names.sort();
         self.names.dedup();
@@ -176,7 +225,11 @@ impl Plan {
             .iter()
             .map(|name| current::find(self.manager.id, name))
             .collect();
-        Section::on_its_way(Way::Many(Box::pin(self.enter_many(inside))))
+        let Some(first) = self.names.first().cloned() else {
+            let nothing = LockError::invalid_option("no lock is named: at least one has to be");
+            return Section::refused(nothing);
+        };
+        Section::on_its_way(Way::Many(Box::pin(self.enter_many(inside)), first))
     }
 
     /// One name after the other, in sorted order, under one deadline. What was taken before is
@@ -218,7 +271,9 @@ impl Plan {
             return Ok(hold);
         }
         let caller = self.caller.as_ref();
-        let lease = self.manager.lease(None, name.clone(), &self.terms, caller);
+        let lease = self
+            .manager
+            .lease_of(None, &self.terms, caller, name.clone())?;
         match self.manager.take_free(lease) {
             Ok(hold) => Ok(hold),
             Err(lease) => self.manager.ask(lease, patience).await,

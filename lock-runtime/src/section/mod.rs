@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use blocking::run_blocking;
 pub(crate) use blocking::{MustNotWait, wait as wait_blocking};
-pub(crate) use current::{carry_current, is_inside, leases as current_leases};
+pub(crate) use current::{carry_current, leases as current_leases};
 pub use ended::{Ended, LockedOutput};
 pub use enter::Entering;
 pub(crate) use enter::Plan;
@@ -65,8 +65,9 @@ impl InHand {
         empty.unwrap_or_default()
     }
 
-    /// Gives back what is still in hand, and keeps the box for later.
-    #[inline]
+    /// Gives back what is still in hand, and keeps the box for later. Out of line, so that a call
+    /// without a manager stays small.
+    #[inline(never)]
     fn put_away(mut self: Box<Self>) {
         if self.way.is_some() || self.first.is_some() || !self.more.is_empty() {
             self.let_go();

@@ -15,22 +15,44 @@ use crate::error::LockError;
 /// still protected.
 #[inline]
 pub fn run<'a, F: Future>(section: &'a mut Section, body: Pin<&'a mut F>) -> Run<'a, F> {
-    Run {
-        section,
-        body,
-        leaving: None,
-    }
+    Run(if section.is_none() {
+        State::Through(body)
+    } else {
+        State::Inside(section, body)
+    })
 }
 
 /// A body that runs inside its section.
 ///
 /// It borrows both: a future that is passed by value is stored once for each function that it
 /// passes through.
-pub struct Run<'a, F: Future> {
-    section: &'a mut Section,
-    body: Pin<&'a mut F>,
+pub struct Run<'a, F: Future>(State<'a, F>);
+
+/// States and not questions at every poll, so that the compiler sees how little is left to do in
+/// passthrough.
+enum State<'a, F: Future> {
+    Through(Pin<&'a mut F>),
+    Inside(&'a mut Section, Pin<&'a mut F>),
     /// The body's value, while the release is on its way.
-    leaving: Option<Box<(F::Output, Exit)>>,
+    Leaving(Leaving<F::Output>),
+}
+
+struct Leaving<R>(Option<Box<(R, Exit)>>);
+
+// By hand, so that where a body ends nothing but the question stands whether there is one.
+impl<R> Drop for Leaving<R> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(left) = self.0.take() {
+            drop_left(left);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_left<R>(left: Box<(R, Exit)>) {
+    drop(left);
 }
 
 // Nothing in it is pinned but through the reference.
@@ -41,35 +63,49 @@ impl<F: Future> Future for Run<'_, F> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.section.is_none() && this.leaving.is_none() {
-            return this.body.as_mut().poll(cx).map(Ended::Kept);
+        match &mut self.0 {
+            State::Through(body) => body.as_mut().poll(cx).map(Ended::Kept),
+            state => state.poll_section(cx),
         }
-        this.poll_section(cx)
     }
 }
 
-impl<F: Future> Run<'_, F> {
+impl<F: Future> State<'_, F> {
+    // Out of line, so that a call without a manager stays small.
+    #[inline(never)]
     fn poll_section(&mut self, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
-        if let Some(leaving) = &mut self.leaving {
-            let Poll::Ready(loss) = leaving.1.poll(cx) else {
-                return Poll::Pending;
-            };
-            return match self.leaving.take() {
-                Some(leaving) => Poll::Ready(settle(leaving.0, loss)),
-                None => Poll::Pending,
-            };
-        }
-        match poll_inside(self.body.as_mut(), self.section, cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Polled::NotLocked(error)) => Poll::Ready(Ended::NotLocked(None, error)),
-            Poll::Ready(Polled::Value(value)) => match self.section.exit().ready() {
-                Ok(loss) => Poll::Ready(settle(value, loss)),
-                Err(exit) => {
-                    self.leaving = Some(Box::new((value, exit)));
-                    self.poll_section(cx)
+        if let Self::Inside(section, body) = self {
+            let value = match poll_inside(body.as_mut(), section, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Polled::NotLocked(error)) => {
+                    return Poll::Ready(Ended::NotLocked(None, error));
                 }
-            },
+                Poll::Ready(Polled::Value(value)) => value,
+            };
+            match section.exit().ready() {
+                Ok(loss) => return Poll::Ready(settle(value, loss)),
+                Err(exit) => *self = Self::Leaving(Leaving(Some(Box::new((value, exit))))),
+            }
+        }
+        match self {
+            Self::Leaving(leaving) => leaving.poll(cx),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl<R> Leaving<R> {
+    /// Waits for the release that is on its way.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended<R>> {
+        let Some(under_way) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(loss) = under_way.1.poll(cx) else {
+            return Poll::Pending;
+        };
+        match self.0.take() {
+            Some(left) => Poll::Ready(settle(left.0, loss)),
+            None => Poll::Pending,
         }
     }
 }
