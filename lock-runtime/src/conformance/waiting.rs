@@ -87,11 +87,15 @@ async fn a_waiter_is_woken_by_a_release(stage: Stage) -> Outcome {
 
 async fn a_waiter_is_woken_by_every_release(stage: Stage) -> Outcome {
     let (holder, other) = (stage.first(), stage.another().await?);
-    for _ in 0..20 {
+    for round in 0..20 {
         let guard = holder.lock("name").acquire().await?;
         let waiting = tokio::spawn(other.lock("name").wait(Wait::Forever).run(async || ()));
-        // The release may come before the waiter, with it, or after it.
-        tokio::task::yield_now().await;
+        if round % 4 == 0 {
+            stage.until_waiting(&holder, "name", 1).await?;
+        } else {
+            // The release may come before the waiter, with it, or after it.
+            tokio::task::yield_now().await;
+        }
         guard.release().await?;
         stage
             .soon("a waiter enters after the release", waiting)

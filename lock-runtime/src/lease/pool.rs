@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::{Lease, SharedTerms};
 use crate::caller::CallerId;
 use crate::name::{LockName, NameError};
-use crate::observe;
 use crate::owner::Process;
 
 /// A lease for a new owner, on behalf of this caller, of the name that `name` puts in its place;
@@ -32,6 +33,13 @@ pub(crate) fn make(
 }
 
 impl Lease {
+    /// The body runs in this span. For a lease that nobody else knows yet.
+    pub(crate) fn run_in(self: &mut Arc<Self>, span: Span) {
+        if let Some(lease) = Arc::get_mut(self) {
+            lease.span = span;
+        }
+    }
+
     #[inline]
     fn fill(
         &mut self,
@@ -41,10 +49,6 @@ impl Lease {
         name(&mut self.name)?;
         if caller.is_some() {
             self.caller = caller.cloned();
-        }
-        let span = observe::hold_span(&self.name, self.terms.origin);
-        if !span.is_none() {
-            self.span = span;
         }
         Ok(())
     }

@@ -90,7 +90,12 @@ impl ManagerRef {
         caller: Option<&CallerId>,
         name: impl FnOnce(&mut LockName) -> Result<(), NameError>,
     ) -> Result<Arc<Lease>, NameError> {
-        lease::make(kept, self.id, &self.process, terms, caller, name)
+        let mut lease = lease::make(kept, self.id, &self.process, terms, caller, name)?;
+        let span = observe::hold_span(lease.name(), terms.origin);
+        if !span.is_none() {
+            lease.run_in(span);
+        }
+        Ok(lease)
     }
 
     /// A lease to ask for a name with.
