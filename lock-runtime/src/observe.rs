@@ -1,4 +1,4 @@
-//! What can be seen from outside: traces and metrics. The only file that names either.
+//! What can be seen from outside: traces and metrics.
 
 use tracing::{Level, Span, debug, warn};
 

@@ -17,7 +17,7 @@ pub static SITES: [Site];
 
 /// One annotated function: template, mode, options, and where it stands.
 ///
-/// `#[locked]` makes one per function, as a constant.
+/// `#[locked]` makes one per function, as a static.
 pub struct Site {
     /// What it asks of the global manager: made at the first call, the same for every other.
     fixed: OnceLock<Terms>,

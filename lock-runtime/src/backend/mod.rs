@@ -145,8 +145,7 @@ pub trait Backend: Any + Send + Sync {
     }
 
     /// The leases of a manager that are held here, each with the moment since when, for a shutdown
-    /// to wait for and to end, and to see whether their bodies still run: what is embedded knows
-    /// them, so that nobody has to keep a list.
+    /// to wait for and to end: what is embedded knows them, so that nobody has to keep a list.
     /// Needs [`Capabilities::embedded`].
     fn embedded_leases(&self, manager: u64) -> Vec<(Arc<Lease>, Moment)> {
         let _ = manager;

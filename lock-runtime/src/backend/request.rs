@@ -19,7 +19,7 @@ pub struct Request {
     pub(crate) patience: Patience,
 }
 
-/// How long a request queues: kept as it was said, so that only who needs the time reads a clock.
+/// How long a request queues: as it was said, or already counted from when it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Patience {
     Wait(Wait),

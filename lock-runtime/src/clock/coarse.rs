@@ -1,7 +1,7 @@
 //! The system's clock, cheaper: as late as the last tick of the kernel.
 //!
 //! `CLOCK_MONOTONIC_COARSE` costs a quarter of an exact reading, but stands still during suspend.
-//! What it is behind by is looked up again once a second.
+//! What it is behind by is looked up again ten times a second.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::Moment;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// How long what was looked up is used.
-const LOOK_UP_AFTER: Duration = Duration::from_secs(1);
+const LOOK_UP_AFTER: Duration = Duration::from_millis(100);
 
 /// When it was looked up last, by the coarse clock; zero for never.
 static LOOKED_UP: AtomicU64 = AtomicU64::new(0);
@@ -21,7 +21,7 @@ static AHEAD: AtomicU64 = AtomicU64::new(0);
 #[inline]
 pub(super) fn now() -> Moment {
     let coarse = read(ClockId::MonotonicCoarse);
-    let looked_up = LOOKED_UP.load(Ordering::Relaxed);
+    let looked_up = LOOKED_UP.load(Ordering::Acquire);
     if coarse.wrapping_sub(looked_up) > LOOK_UP_AFTER.as_nanos() as u64 || looked_up == 0 {
         look_up(coarse);
     }
@@ -34,7 +34,7 @@ fn look_up(coarse: u64) {
     let boot = read(ClockId::Boottime);
     let monotonic = read(ClockId::Monotonic);
     AHEAD.store(boot.saturating_sub(monotonic), Ordering::Relaxed);
-    LOOKED_UP.store(coarse, Ordering::Relaxed);
+    LOOKED_UP.store(coarse, Ordering::Release);
 }
 
 #[inline]

@@ -52,7 +52,9 @@ impl Clock {
         }
     }
 
-    /// Now, cheaper and a few milliseconds late: for people to read; nothing is decided by it.
+    /// Now, cheaper and a few milliseconds late; for a tenth of a second after the machine slept,
+    /// late by that sleep. It says since when something is, to people and in warnings; no lease
+    /// and no wait is measured with it.
     #[inline]
     pub(crate) fn coarse_now(&self) -> Moment {
         match &self.0.manual {

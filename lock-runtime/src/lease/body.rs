@@ -30,7 +30,7 @@ impl Bodies {
     /// None again. What a body that neither waited nor was entered from inside has not touched is
     /// left as it is.
     #[inline]
-    pub(super) fn renew(&mut self) {
+    pub(super) fn start_over(&mut self) {
         if *self.has_waited.get_mut() || self.inner.get().is_some() {
             *self = Self::default();
         }
@@ -78,9 +78,15 @@ impl Lease {
     pub(crate) fn poll_begins(&self) -> bool {
         let has_waited = self.has_waited();
         if has_waited {
-            self.bodies.polls.fetch_add(1, Ordering::AcqRel);
+            // In one order with the look at it and the loss that may follow.
+            self.bodies.polls.fetch_add(1, Ordering::SeqCst);
         }
         has_waited
+    }
+
+    /// Whether a body that has waited is being polled just now.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.bodies.polls.load(Ordering::SeqCst) > 0
     }
 
     pub(crate) fn poll_ends(&self) {
@@ -114,7 +120,7 @@ impl Lease {
     /// Wakes the bodies to see whether they are still polled. Returns since when it has not been.
     pub(crate) fn probe_body(&self, now: Moment) -> Option<Moment> {
         let bodies = self.bodies();
-        if bodies.is_empty() || self.bodies.polls.load(Ordering::Acquire) > 0 {
+        if bodies.is_empty() || self.is_polled() {
             self.body_polled();
             return None;
         }

@@ -2,7 +2,7 @@
 
 mod body;
 mod loss;
-mod pool;
+mod reuse;
 mod state;
 mod terms;
 
@@ -22,7 +22,7 @@ use crate::owner::{Owner, OwnerInfo, Process};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use body::Bodies;
-pub(crate) use pool::{make, worth_keeping};
+pub(crate) use reuse::{make, worth_keeping};
 use state::State;
 pub(crate) use terms::{SharedTerms, Terms};
 
@@ -103,7 +103,7 @@ impl Lease {
     /// Makes a used lease that nobody else knows like a new one. What a lease without a wait, a
     /// loss or a re-entry has not touched is left as it is.
     #[inline]
-    fn renew(&mut self, manager: u64, process: &Arc<Process>, terms: &SharedTerms) {
+    fn start_over(&mut self, manager: u64, process: &Arc<Process>, terms: &SharedTerms) {
         if self.owner.get().is_some() {
             self.owner = OnceLock::new();
         }
@@ -123,7 +123,7 @@ impl Lease {
         *self.deadline.get_mut() = Moment::NEVER.as_nanos();
         *self.loss_told.get_mut() = false;
         *self.slowness_told.get_mut() = false;
-        self.bodies.renew();
+        self.bodies.start_over();
         #[cfg(feature = "metrics")]
         {
             self.granted_at = OnceLock::new();
@@ -282,7 +282,7 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("name", &self.name)
-            .field("owner", &self.owner())
+            .field("owner", &self.owner.get())
             .field("mode", &self.terms.mode)
             .field("token", &self.token())
             .field("lost", &self.loss())

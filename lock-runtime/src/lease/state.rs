@@ -34,7 +34,7 @@ impl State {
 
     #[inline]
     fn get(&self) -> u32 {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::SeqCst)
     }
 
     /// Goes from one phase to another. Says whether it was in the first.
@@ -42,7 +42,7 @@ impl State {
     fn go(&self, from: impl Fn(u32) -> bool, to: u32) -> bool {
         let changed = self
             .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |state| {
                 from(state & PHASE).then_some(state & !PHASE | to)
             });
         changed.is_ok()

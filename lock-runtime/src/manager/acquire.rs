@@ -3,10 +3,9 @@
 mod handover;
 mod remote;
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::call::{First, first};
@@ -58,25 +57,15 @@ pub(crate) struct InQueue {
 
 impl InQueue {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Hold, LockError>> {
-        let answer = ready!(Pin::new(&mut self.wait).poll(cx));
+        let answer = Pin::new(&mut self.wait).poll(cx);
         let request = self.wait.request();
-        if !matches!(answer, Ok(Answer::Granted(_))) {
-            // A shutdown sends everybody away.
+        if !matches!(answer, Poll::Ready(Ok(Answer::Granted(_)))) {
+            // A shutdown sends away all who wait; who queues again just now was not among them.
             let open = self.manager.check_open();
             open.map_err(|error| error.about(request.name()))?;
         }
         let since = self.since;
-        Poll::Ready(self.manager.take_up(request, since, Some(since), answer))
-    }
-}
-
-impl fmt::Debug for Acquiring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Decided(_) => "Acquiring::Decided",
-            Self::InQueue(_) => "Acquiring::InQueue",
-            Self::UnderWay(_) => "Acquiring::UnderWay",
-        })
+        answer.map(|answer| self.manager.take_up(request, since, Some(since), answer))
     }
 }
 
@@ -119,7 +108,7 @@ impl ManagerRef {
         let Some(memory) = &self.memory else {
             return Err(lease);
         };
-        if !lease.terms().is_plain() || !memory.take_free(&lease) {
+        if !lease.terms().is_plain() || self.is_closed() || !memory.take_free(&lease) {
             return Err(lease);
         }
         if self.is_closed() {

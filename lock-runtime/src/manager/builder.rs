@@ -266,7 +266,7 @@ impl LockManagerBuilder {
         Ok(Arc::new_cyclic(|inner| Inner {
             id: Inner::next_id(),
             capabilities,
-            renewals: Renewals::new(&self.clock, Weak::clone(inner)),
+            renewals: Renewals::new(&self.clock, memory.is_some(), Weak::clone(inner)),
             clock: self.clock,
             namespace,
             process: Process::new(self.application),

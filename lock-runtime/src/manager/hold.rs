@@ -58,15 +58,17 @@ impl Hold {
         if !manager.capabilities.embedded {
             manager.live.enter();
         }
-        if lease.can_run_out() || lease.terms().max_hold.is_some() {
-            manager.renewals.watch(&lease);
-        }
-        observe::acquired(&lease);
-        Self {
+        let hold = Self {
             manager,
             lease: Some(lease),
             reentry: None,
+        };
+        // Seeing is foreign code, which may panic: then the hold gives back what it has.
+        if let Some(lease) = &hold.lease {
+            hold.manager.renewals.granted(lease);
+            observe::acquired(lease);
         }
+        hold
     }
 
     /// A further entry under a lease, in its turn. `None` when the lease has ended meanwhile.
@@ -173,12 +175,12 @@ impl Hold {
             && lease.end_with_only_entry()
         {
             self.manager.renewals.forget(&lease);
-            observe::ended(&lease);
-            return if memory.return_untouched(&lease) {
-                Released::Done(lease::worth_keeping(lease))
+            let released = if memory.return_untouched(&lease) {
+                Released::Done(None)
             } else {
-                end_in_backend(&self.manager, lease, true)
+                end_in_backend(&self.manager, &lease, true)
             };
+            return ended(lease, None, released);
         }
         self.leave(lease)
     }
@@ -188,9 +190,7 @@ impl Hold {
         let turn = self.reentry.take();
         // Others from inside the section may still run: the last of them gives it back.
         let is_last = lease.leave();
-        if !is_last {
-            lease.body_left(turn.as_ref().map(|reentry| &reentry.gate));
-        }
+        lease.body_left(turn.as_ref().map(|reentry| &reentry.gate));
         drop(turn);
         if !is_last {
             return released(&lease, lease.loss());
@@ -238,31 +238,38 @@ fn give_back(manager: &ManagerRef, lease: Arc<Lease>) -> Released {
     let noticed = lease.check(|| manager.clock.now());
     let was_running = lease.end();
     manager.renewals.forget(&lease);
+    let released = end_in_backend(manager, &lease, was_running);
+    ended(lease, noticed, released)
+}
+
+/// A section has ended in the backend, or is on its way there; now that may be seen: by foreign
+/// code, which may panic.
+#[inline]
+fn ended(lease: Arc<Lease>, noticed: Option<Lost>, released: Released) -> Released {
     observe::ended(&lease);
     if let Some(cause) = noticed {
         observe::lost(&lease, cause);
     }
-    end_in_backend(manager, lease, was_running)
+    match released {
+        Released::Done(_) => Released::Done(lease::worth_keeping(lease)),
+        released => released,
+    }
 }
 
 /// Tells the backend that a lease has ended.
-fn end_in_backend(manager: &ManagerRef, lease: Arc<Lease>, was_running: bool) -> Released {
-    let how = way_out(&lease);
+fn end_in_backend(manager: &ManagerRef, lease: &Arc<Lease>, was_running: bool) -> Released {
+    let how = way_out(lease);
     let loss = lease.loss();
     if let Some(cause @ (Lost::Adopted | Lost::ForcedOut)) = loss {
         return Released::Lost(LockError::lost(lease.name(), cause));
     }
     if manager.capabilities.embedded
-        && let Ok(answer) = manager.backend.release(&lease, how).ready()
+        && let Ok(answer) = manager.backend.release(lease, how).ready()
     {
-        let loss = loss.or_else(|| judge(&lease, was_running, answer));
-        return match loss {
-            None => Released::Done(lease::worth_keeping(lease)),
-            Some(cause) => Released::Lost(LockError::lost(lease.name(), cause)),
-        };
+        return released(lease, loss.or_else(|| judge(lease, was_running, answer)));
     }
     let lost = loss.map(|cause| LockError::lost(lease.name(), cause));
-    let sent = send_release(manager, lease, how, was_running);
+    let sent = send_release(manager, Arc::clone(lease), how, was_running);
     // What the backend says of a lost section changes nothing any more.
     lost.map_or(Released::Later(sent), Released::Lost)
 }
@@ -336,8 +343,14 @@ fn judge(lease: &Lease, was_running: bool, answer: Result<bool, BackendError>) -
     match answer {
         Ok(true) => None,
         Ok(false) if was_running => {
-            observe::lost(lease, Lost::Expired);
-            Some(Lost::Expired)
+            // What has no end was ended by somebody, who came just before its owner.
+            let cause = if lease.can_run_out() {
+                Lost::Expired
+            } else {
+                Lost::ForcedOut
+            };
+            observe::lost(lease, cause);
+            Some(cause)
         }
         Ok(false) => None,
         Err(error) => {

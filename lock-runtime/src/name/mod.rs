@@ -132,7 +132,8 @@ impl LockName {
     }
 }
 
-/// Under a random seed: names hold values that come from outside.
+/// Under a random seed of this process, because names hold values that come from outside: who
+/// does not see the hashes cannot choose names that meet. Names are compared by their keys.
 #[inline]
 fn hash(key: &str) -> u32 {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);

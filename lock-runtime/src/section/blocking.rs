@@ -24,8 +24,10 @@ pub fn run_blocking<R>(section: Section, body: impl FnOnce() -> R) -> Ended<R> {
 
 fn run_inside<R>(mut section: Section, body: impl FnOnce() -> R) -> Ended<R> {
     // What had to be waited for has been; only a refusal is left to be told.
-    if let Poll::Ready(Err(error)) = section.poll_enter(&mut Context::from_waker(Waker::noop())) {
-        return Ended::NotLocked(None, error);
+    match section.poll_enter(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) => {}
+        Poll::Ready(Err(error)) => return Ended::NotLocked(None, error),
+        Poll::Pending => unreachable!("the section has been waited for"),
     }
     if let Some(error) = section.loss() {
         return Ended::NotLocked(None, error);

@@ -50,21 +50,28 @@ impl Outer {
 pub(super) struct Inside<'a> {
     section: &'a mut Section,
     lent: usize,
+    /// Whether it was lost just before it became current.
+    is_lost: bool,
 }
 
 impl<'a> Inside<'a> {
     #[inline]
     pub(super) fn enter(section: &'a mut Section) -> Self {
+        let mut is_lost = false;
         let lent = CURRENT.try_with(|current| {
             let mut current = current.borrow_mut();
             let current = current.get_or_insert_default();
             let before = current.len();
             for hold in section.holds_mut() {
                 let reentry = hold.reentry().map(Arc::downgrade);
-                current.extend(hold.lend().map(|lease| Current {
-                    is_told: lease.poll_begins(),
-                    lease,
-                    reentry,
+                current.extend(hold.lend().map(|lease| {
+                    let is_told = lease.poll_begins();
+                    is_lost |= lease.loss().is_some();
+                    Current {
+                        is_told,
+                        lease,
+                        reentry,
+                    }
                 }));
             }
             current.len() - before
@@ -72,7 +79,15 @@ impl<'a> Inside<'a> {
         Self {
             section,
             lent: lent.unwrap_or(0),
+            is_lost,
         }
+    }
+
+    /// Whether it was lost just before it became current: from then on who looks for idle bodies
+    /// sees that this one is being polled.
+    #[inline]
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
     }
 }
 

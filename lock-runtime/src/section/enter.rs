@@ -57,6 +57,7 @@ impl Section {
         });
         match lease {
             Ok(lease) if current::find(manager.id, lease.name()).is_some() => {
+                in_hand.put_away();
                 return Plan::of_one(manager, terms, lease.name().clone()).enter();
             }
             Ok(lease) => in_hand.enter(manager, lease, terms),
@@ -110,13 +111,17 @@ impl Section {
                 let hold = ready!(Pin::new(acquiring).poll(cx));
                 hold.map(|hold| in_hand.first = Some(hold))
             }
-            Some(Way::Many(entering, _)) => {
-                let section = ready!(entering.as_mut().poll(cx));
-                return Poll::Ready(section.map(|section| *self = section));
-            }
+            Some(Way::Many(entering, _)) => match ready!(entering.as_mut().poll(cx)) {
+                Ok(section) => {
+                    *self = section;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => Err(error),
+            },
             Some(Way::Refused(error)) => Err(error.clone()),
         };
-        in_hand.way = None;
+        // Whoever asks once more after a refusal is refused again.
+        in_hand.way = entered.as_ref().err().cloned().map(Way::Refused);
         Poll::Ready(entered)
     }
 
@@ -130,7 +135,7 @@ impl Section {
                 if let Some(in_hand) = &mut self.0 {
                     in_hand.way = way;
                 }
-                Err(Entering(self))
+                Err(Entering::new(self))
             }
         }
     }
@@ -160,16 +165,16 @@ impl InHand {
 /// A section that is being entered. Dropping it takes every request back, and everything that
 /// was granted.
 #[derive(Debug)]
-pub struct Entering(Section);
+pub struct Entering(Option<Section>);
 
 impl Entering {
     pub(crate) fn new(section: Section) -> Self {
-        Self(section)
+        Self(Some(section))
     }
 
     /// What is waited for, for the error of somebody who must not wait.
     pub(crate) fn name(&self) -> Option<LockName> {
-        match self.0.0.as_ref()?.way.as_ref()? {
+        match self.0.as_ref()?.0.as_ref()?.way.as_ref()? {
             Way::One(_, name) | Way::Many(_, name) => Some(name.clone()),
             Way::Refused(_) => None,
         }
@@ -181,8 +186,15 @@ impl Future for Entering {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let entered = ready!(self.0.poll_enter(cx));
-        Poll::Ready(entered.map(|()| std::mem::take(&mut self.0)))
+        // As with every future, polling it after its end is a fault of the caller.
+        let mut section = self.0.take().expect("polled after completion");
+        match section.poll_enter(cx) {
+            Poll::Ready(entered) => Poll::Ready(entered.map(|()| section)),
+            Poll::Pending => {
+                self.0 = Some(section);
+                Poll::Pending
+            }
+        }
     }
 }
 

@@ -197,3 +197,6 @@ impl Drop for Section {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

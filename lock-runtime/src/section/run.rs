@@ -134,8 +134,13 @@ fn poll_inside<F: Future>(
     section.begin();
     let polled = {
         let _span = section.enter_span();
-        let _inside = Inside::enter(section);
-        body.poll(cx)
+        let inside = Inside::enter(section);
+        (!inside.is_lost() || !may_be_cancelled).then(|| body.poll(cx))
+    };
+    let Some(polled) = polled else {
+        return section
+            .loss()
+            .map_or(Poll::Pending, |error| Poll::Ready(Polled::NotLocked(error)));
     };
     match polled {
         Poll::Ready(value) => Poll::Ready(Polled::Value(value)),

@@ -37,15 +37,6 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         self.locks.iter().flat_map(Known::sections)
     }
 
-    /// Everybody who waits.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = (&LockName, &H)> {
-        let records = self.locks.iter().filter_map(Known::as_record);
-        records.flat_map(|record| {
-            let waiters = record.queue.iter();
-            waiters.map(|(_, waiter)| (&record.name, &waiter.party))
-        })
-    }
-
     /// Every name that something is known of, in no order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &LockName> {
         self.locks.iter().map(Known::name)

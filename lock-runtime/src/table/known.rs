@@ -53,14 +53,16 @@ impl<H> Known<H> {
 }
 
 impl<H: Party> Known<H> {
-    /// The record, which it becomes now if it was none.
-    pub(super) fn record(&mut self, spare: &mut Spare<H>) -> &mut Record<H> {
+    /// Makes a record of it, if it is none yet.
+    pub(super) fn grow(&mut self, spare: &mut Spare<H>) -> &mut Record<H> {
         if let Self::Alone(alone) = self {
+            // Drawing an owner may panic: the section must still be known then.
+            let owner = alone.party.owner();
             let record = spare.take(&alone.name);
             if let Self::Alone(alone) = std::mem::replace(self, Self::Record(record))
                 && let Self::Record(record) = self
             {
-                record.go_on_with(alone);
+                record.go_on_with(alone, owner);
             }
         }
         match self {

@@ -96,7 +96,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
                 acquired
             }
             Slot::Occupied(mut slot) => {
-                let record = slot.get_mut().record(&mut self.spare);
+                let record = slot.get_mut().grow(&mut self.spare);
                 record.settle(now, &self.tokens, effects);
                 let acquired = record.acquire(now, ask, party, &self.tokens);
                 self.schedule.renew(record);
@@ -205,7 +205,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         let Ok(mut slot) = found else {
             return Err(NotHeld);
         };
-        let record = slot.get_mut().record(&mut self.spare);
+        let record = slot.get_mut().grow(&mut self.spare);
         if record.is_timeless() {
             record.take_out(owner)?;
             if record.is_empty() {
@@ -257,6 +257,24 @@ impl<H: Party, T: TokenSource> Table<H, T> {
             Ok(())
         })
         .unwrap_or(Err(NotHeld))
+    }
+
+    /// Takes the requests of some parties out of every queue, and tells them so.
+    pub(crate) fn send_away(
+        &mut self,
+        now: Moment,
+        is_chosen: impl Fn(&H) -> bool,
+        effects: &mut Effects<H>,
+    ) {
+        let records = self.locks.iter().filter_map(Known::as_record);
+        let waited_for = records.filter(|record| !record.queue.is_empty());
+        let names: Vec<LockName> = waited_for.map(|record| record.name.clone()).collect();
+        for name in names {
+            self.with(now, &name, effects, |record, tokens, effects| {
+                record.withdraw_all(now, &is_chosen, effects);
+                record.dispatch(now, tokens, effects);
+            });
+        }
     }
 
     /// Goes on with a section under a new owner; the giver's ends. The token stays.
@@ -332,7 +350,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
             .locks
             .find_entry(name.hash64(), |known| known.name() == name)
             .ok()?;
-        let record = slot.get_mut().record(&mut self.spare);
+        let record = slot.get_mut().grow(&mut self.spare);
         record.settle(now, &self.tokens, effects);
         let result = act(record, &self.tokens, effects);
         self.schedule.renew(record);

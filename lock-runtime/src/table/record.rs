@@ -62,9 +62,9 @@ impl<H: Party> Record<H> {
     }
 
     /// Goes on with a section of which nothing more was known until now.
-    pub(super) fn go_on_with(&mut self, alone: Alone<H>) {
+    pub(super) fn go_on_with(&mut self, alone: Alone<H>, owner: Owner) {
         self.grants.push(Grant {
-            owner: alone.party.owner(),
+            owner,
             party: Some(alone.party),
             mode: Mode::Exclusive,
             token: Some(alone.token),
@@ -244,6 +244,25 @@ impl<H: Party> Record<H> {
         let refusal = self.busy(now, self.queue.len());
         effects.push(Effect::Refused(waiter.party, refusal));
         Ok(())
+    }
+
+    /// Takes the requests of some parties out of the queue.
+    pub(super) fn withdraw_all(
+        &mut self,
+        now: Moment,
+        is_chosen: impl Fn(&H) -> bool,
+        effects: &mut Effects<H>,
+    ) {
+        let mut after = None;
+        while let Some((place, waiter)) = self.queue.next_after(after) {
+            after = Some(place);
+            if is_chosen(&waiter.party)
+                && let Some(waiter) = self.queue.remove(place)
+            {
+                let refusal = self.busy(now, self.queue.len());
+                effects.push(Effect::Refused(waiter.party, refusal));
+            }
+        }
     }
 
     /// Serves the queue: everybody who may enter now, first come, first served.

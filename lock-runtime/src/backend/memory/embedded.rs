@@ -16,13 +16,14 @@ impl MemoryBackend {
     pub(crate) fn take_free(&self, lease: &Arc<Lease>) -> bool {
         let since = self.0.clock.coarse_now();
         let name = lease.name();
-        let taken = self.shard(name).with_untold(|table| {
-            table.take_free(since, name, || Holding::Lease(Arc::clone(lease)))
-        });
-        if taken.is_some() {
-            lease.grant(taken, Moment::NEVER);
-        }
-        taken.is_some()
+        self.shard(name).with_untold(|table| {
+            let taken = table.take_free(since, name, || Holding::Lease(Arc::clone(lease)));
+            if taken.is_some() {
+                // Under the lock: whoever looks through the table sees that it is held.
+                lease.grant(taken, Moment::NEVER);
+            }
+            taken.is_some()
+        })
     }
 
     /// Ends a section that [`take_free`](Self::take_free) gave, if nobody has asked for its name
@@ -45,15 +46,8 @@ impl MemoryBackend {
         let now = self.now();
         for shard in &*self.0.shards {
             shard.with(|table, effects| {
-                let waiting = table.waiting();
-                let own = waiting.filter(|(_, party)| party.lease().manager() == manager);
-                let own: Vec<_> = own
-                    .map(|(name, party)| (name.clone(), party.lease().owner()))
-                    .collect();
-                for (name, owner) in own {
-                    // One that was granted meanwhile is told so.
-                    let _granted = table.withdraw(now, &name, owner, effects);
-                }
+                let is_own = |party: &Holding| party.lease().manager() == manager;
+                table.send_away(now, is_own, effects);
             });
         }
     }

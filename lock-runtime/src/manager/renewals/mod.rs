@@ -31,27 +31,38 @@ pub(super) struct Renewals {
     sweep_at: Mutex<Moment>,
     /// Whether a sweep is to come.
     sweeps: AtomicBool,
+    /// Whether the backend has a list of its leases, to be swept over.
+    has_list: bool,
     alarm: AlarmHandle,
     clock: Clock,
     manager: Weak<Inner>,
 }
 
 impl Renewals {
-    pub(super) fn new(clock: &Clock, manager: Weak<Inner>) -> Arc<Self> {
+    pub(super) fn new(clock: &Clock, has_list: bool, manager: Weak<Inner>) -> Arc<Self> {
         Arc::new_cyclic(|renewals: &Weak<Self>| Self {
             watched: Mutex::default(),
             sweep_at: Mutex::new(Moment::NEVER),
             sweeps: AtomicBool::new(false),
+            has_list,
             alarm: clock.alarm(Weak::<Self>::clone(renewals)),
             clock: clock.clone(),
             manager,
         })
     }
 
-    /// Watches over a lease from now on: it may take long.
+    /// A lease was granted: one that may end by itself is watched over from now on.
+    #[inline]
+    pub(super) fn granted(&self, lease: &Arc<Lease>) {
+        if lease.can_run_out() || lease.terms().max_hold.is_some() {
+            self.watch_closely(lease);
+        }
+    }
+
+    /// A body waits, and may do so for long: somebody looks after it from now on.
     #[inline]
     pub(super) fn watch(&self, lease: &Arc<Lease>) {
-        if lease.can_run_out() || lease.terms().max_hold.is_some() {
+        if !self.has_list {
             self.watch_closely(lease);
         } else if !self.sweeps.load(Ordering::SeqCst) {
             self.sweep_later();
@@ -111,14 +122,9 @@ impl Renewals {
     /// Marks these leases as lost, and every one that is watched over.
     pub(super) fn lose_all(&self, mut leases: Vec<Arc<Lease>>) -> Vec<Arc<Lease>> {
         leases.extend(lock(&self.watched).leases().cloned());
+        leases.retain(|lease| lease.lose(Lost::ShutDown));
+        leases.iter().for_each(|lease| lease.announce_loss());
         leases
-            .into_iter()
-            .filter(|lease| {
-                let was_running = lease.is_running();
-                lease.report_lost(Lost::ShutDown);
-                was_running
-            })
-            .collect()
     }
 
     /// Looks at a lease whose time has come. Returns when to look again, or `None` for never.
@@ -171,11 +177,18 @@ impl Renewals {
     }
 
     fn give_up(&self, manager: &ManagerRef, lease: &Arc<Lease>, cause: Lost) {
-        lease.report_lost(cause);
+        let is_news = lease.lose(cause);
+        // One that is being polled at this very moment gives it back itself. Before anybody is
+        // woken or told: that is foreign code, which may panic.
+        if cause != Lost::Idle || !lease.is_polled() {
+            release_in_background(manager, Arc::clone(lease));
+        }
+        if is_news {
+            lease.announce_loss();
+        }
         if let Some(cause) = lease.loss() {
             observe::lost(lease, cause);
         }
-        release_in_background(manager, Arc::clone(lease));
     }
 
     fn look_again(&self, lease: &Lease, at: Moment) {

@@ -243,3 +243,37 @@ fn a_ticket_of_another_lock_is_refused() {
     let error = run(manager.lock("b").adopt(ticket)).unwrap_err();
     assert_eq!(error.kind(), LockErrorKind::InvalidOption);
 }
+
+/// A subscriber that panics where a grant is written down.
+struct PanicsAtGrants;
+
+impl tracing::Subscriber for PanicsAtGrants {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {
+        panic!("it cannot be written down");
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_grant_that_nobody_can_write_down_is_given_back() {
+    let (_time, manager) = embedded();
+    let asking = std::panic::AssertUnwindSafe(|| {
+        tracing::subscriber::with_default(PanicsAtGrants, || {
+            run(manager.lock("a").acquire()).map(drop)
+        })
+    });
+    assert!(std::panic::catch_unwind(asking).is_err());
+    assert!(is_free(&manager, "a"));
+}

@@ -170,6 +170,22 @@ fn a_body_that_is_woken_and_not_polled_loses_its_lock() {
 }
 
 #[test]
+fn a_backend_that_does_not_know_its_leases_has_idle_bodies_looked_for_too() {
+    let time = ManualClock::new();
+    let manager = LockManager::builder()
+        .clock(time.clock())
+        .backend(crate::backend::testing::AlwaysFree::default())
+        .max_idle(seconds(120))
+        .build()
+        .unwrap();
+    let mut body = Body::start(manager.lock("a"));
+    for _ in 0..10 {
+        time.advance(seconds(30));
+    }
+    body.is_lost("max_idle");
+}
+
+#[test]
 fn a_body_that_is_slow_in_one_poll_keeps_its_lock() {
     let (time, manager) = embedded();
     let inside = time.clone();

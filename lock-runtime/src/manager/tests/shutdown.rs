@@ -1,6 +1,7 @@
 //! Shutting a manager down.
 
 use super::*;
+use crate::MemoryBackend;
 use crate::error::LockErrorKind;
 
 fn shut_down(manager: &LockManager, limit: Duration) -> Task<usize> {
@@ -68,6 +69,29 @@ fn those_who_wait_are_told_that_it_is_closed() {
     time.advance(seconds(1));
     assert_eq!(shutdown.now(), 0);
     assert!(is_free(&manager, "a"));
+}
+
+#[test]
+fn one_who_came_too_late_for_a_grant_does_not_queue_again() {
+    let time = ManualClock::new();
+    let store = MemoryBackend::new(time.clock());
+    let manager = || {
+        let builder = LockManager::builder().clock(time.clock());
+        builder.backend(store.clone()).build().unwrap()
+    };
+    let (closing, beside) = (manager(), manager());
+    let guard = run(beside.lock("a").acquire()).unwrap();
+    let mut late = Task::pending(closing.lock("a").wait(crate::Wait::Forever).acquire());
+    let mut next = Task::pending(beside.lock("a").acquire());
+    drop(guard);
+    time.advance(seconds(1));
+    let next = next.now().unwrap();
+    assert_eq!(shut_down(&closing, seconds(10)).now(), 0);
+    let error = late.now().unwrap_err();
+    assert_eq!(error.kind(), LockErrorKind::Closed, "{error}");
+    assert_eq!(info(&beside, "a").waiting, 0);
+    drop(next);
+    assert!(is_free(&beside, "a"));
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! What the table keeps and looks at: nothing is left behind, and nothing is gone through again
 //! and again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::{Counter, Who, effects, name, seconds, start};
 use crate::clock::Moment;
 use crate::name::LockName;
 use crate::options::Mode;
-use crate::owner::Owner;
+use crate::owner::{Owner, OwnerInfo};
 use crate::table::queue::visits;
-use crate::table::{Acquired, Ask, Effect, Entry, Place, Table};
+use crate::table::{Acquired, Ask, Effect, Effects, Entry, Party, Place, Table};
 
 fn acquire(
     table: &mut Table<Who, Counter>,
@@ -96,6 +97,28 @@ fn a_free_name_that_nobody_else_asks_for_costs_no_record() {
     let mut told = effects();
     table.release(start, &lock, owner, true, &mut told).unwrap();
     assert!(matches!(told.as_slice(), [Effect::Granted(_)]), "{told:?}");
+}
+
+#[test]
+fn a_section_whose_owner_cannot_be_drawn_is_still_known() {
+    #[derive(Clone)]
+    struct NoOwner;
+    impl Party for NoOwner {
+        fn describe(&self) -> OwnerInfo {
+            panic!("not asked for")
+        }
+
+        fn owner(&self) -> Owner {
+            panic!("no random numbers")
+        }
+    }
+    let mut table: Table<NoOwner, Counter> = Table::new(Counter::default());
+    let lock = name("alone");
+    table.take_free(start(), &lock, || NoOwner).unwrap();
+    let look = AssertUnwindSafe(|| table.force_release(start(), &lock, &mut Effects::new()));
+    assert!(catch_unwind(look).is_err());
+    assert_eq!(table.take_free(start(), &lock, || NoOwner), None);
+    assert!(table.return_untouched(&lock, |_| true));
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(crate) fn make(
     if let Some(mut lease) = kept
         && let Some(place) = Arc::get_mut(&mut lease)
     {
-        place.renew(manager, process, terms);
+        place.start_over(manager, process, terms);
         place.fill(caller, name)?;
         return Ok(lease);
     }
