@@ -246,6 +246,7 @@ fn terms(site: &'static Site, manager: &ManagerRef) -> Terms {
         max_hold: site.max_hold.or(defaults.max_hold),
         at_least: site.at_least.unwrap_or(Duration::ZERO),
         renewed: true,
+        linger: false,
         reentrant: site.reentrant,
         on_lost: site.on_lost,
         auth: site.auth,

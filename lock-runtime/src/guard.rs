@@ -66,25 +66,50 @@ impl Guard {
     /// Here the lock is no longer held. It is no longer renewed either, so that the ticket has to
     /// be used before the lease ends.
     ///
+    /// A backend that frees a dead process's locks at once, as `lockd` does, is told in the
+    /// background that this one stays: a process that ends right after this should wait for
+    /// [`LockManager::shutdown`](crate::LockManager::shutdown) first.
+    ///
     /// # Errors
     ///
     /// When the lock had been lost, in passthrough, and for a guard of several locks.
     pub fn into_ticket(self) -> Result<Ticket, LockError> {
-        let token = self.held.fencing_token();
-        let lost = match self.held.name() {
-            Some(name) => LockError::lost(name, crate::Lost::Expired),
-            None => LockError::not_configured("and there is nothing to give away"),
+        let ticket = self.ticket()?;
+        match self.section.detach() {
+            Some(_) => Ok(ticket),
+            None => Err(LockError::lost(&ticket.name, crate::Lost::Expired)),
+        }
+    }
+
+    /// The ticket of the section, without giving it away: whoever adopts it takes the section
+    /// from this guard.
+    ///
+    /// The guard goes on as before, and so does the renewal of its lease. It is for a process
+    /// that wants another one to go on, or to release the lock, should it die.
+    ///
+    /// # Errors
+    ///
+    /// When the lock had been lost, in passthrough, and for a guard of several locks.
+    pub fn ticket(&self) -> Result<Ticket, LockError> {
+        let Some(name) = self.held.name() else {
+            return Err(LockError::not_configured(
+                "and there is nothing to give away",
+            ));
         };
         if self.held.names().count() > 1 {
             return Err(LockError::invalid_option(
                 "a guard of several locks cannot be given away",
             ));
         }
-        let lease = self.section.detach().ok_or(lost)?;
+        let lost = || LockError::lost(name, crate::Lost::Expired);
+        let owner = self.section.owner().ok_or_else(lost)?;
+        if !self.held.is_held() {
+            return Err(lost());
+        }
         Ok(Ticket {
-            name: lease.name().clone(),
-            owner: lease.owner(),
-            token,
+            name: name.clone(),
+            owner,
+            token: self.held.fencing_token(),
         })
     }
 }

@@ -36,9 +36,16 @@ pub struct LockInfo {
     pub resting: Option<Duration>,
     /// How many wait.
     pub waiting: usize,
+    /// The first of those who wait, in order and at most [`LockInfo::MAX_QUEUE`] of them, where
+    /// the backend knows them. Only for a lock that was asked for by its name, not in a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queue: Vec<WaiterInfo>,
 }
 
 impl LockInfo {
+    /// How many of those who wait are named.
+    pub const MAX_QUEUE: usize = 32;
+
     /// A lock that nobody holds, runs under or waits for.
     #[must_use]
     pub fn free(name: LockName) -> Self {
@@ -50,6 +57,7 @@ impl LockInfo {
             sections: Vec::new(),
             resting: None,
             waiting: 0,
+            queue: Vec::new(),
         }
     }
 
@@ -110,6 +118,30 @@ impl SectionInfo {
     }
 }
 
+/// One who waits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WaiterInfo {
+    /// Who waits.
+    pub owner: OwnerInfo,
+    /// In which mode it wants to enter.
+    pub mode: Mode,
+    /// For how long it has waited.
+    pub waited: Duration,
+}
+
+impl WaiterInfo {
+    /// A waiter as a backend reports it.
+    #[must_use]
+    pub fn new(owner: OwnerInfo, mode: Mode, waited: Duration) -> Self {
+        Self {
+            owner,
+            mode,
+            waited,
+        }
+    }
+}
+
 /// Who or what keeps a caller from entering.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -122,6 +154,8 @@ pub enum InTheWay {
     Resting(Duration),
     /// Nobody holds it, but others came first.
     Queue,
+    /// The backend was started anew, and who held the name may still come back for so long.
+    Recovering(Duration),
 }
 
 impl fmt::Display for InTheWay {
@@ -138,6 +172,11 @@ impl fmt::Display for InTheWay {
             Self::Assigned(holder) => write!(f, "assigned to {holder}"),
             Self::Resting(left) => write!(f, "resting for another {}", Shown(*left)),
             Self::Queue => f.write_str("free, but others came first"),
+            Self::Recovering(left) => write!(
+                f,
+                "lockd was started anew; who held it may come back for another {}",
+                Shown(*left)
+            ),
         }
     }
 }

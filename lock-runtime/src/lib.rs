@@ -33,12 +33,16 @@
 extern crate self as lock_runtime;
 
 #[doc(hidden)]
+pub mod __daemon;
+#[doc(hidden)]
 pub mod __private;
 
 mod ambient;
 
 pub mod backend;
 pub use backend::Capabilities;
+#[cfg(all(unix, feature = "lockd"))]
+pub use backend::lockd::LockdBackend;
 pub use backend::memory::MemoryBackend;
 
 mod caller;
@@ -74,7 +78,7 @@ pub use identity::{
 };
 
 mod info;
-pub use info::{InTheWay, LockInfo, SectionInfo};
+pub use info::{InTheWay, LockInfo, SectionInfo, WaiterInfo};
 
 mod lease;
 pub use lease::Lease;
@@ -108,5 +112,9 @@ pub use site::{SITES, Site};
 mod sync;
 
 mod table;
+
+#[cfg(feature = "lockd")]
+#[doc(hidden)]
+pub mod wire;
 
 pub use lock_macros::{auth, lock_name, locked};

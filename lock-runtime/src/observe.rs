@@ -87,6 +87,34 @@ pub(crate) fn release_failed(lease: &Lease, error: &dyn std::error::Error) {
     count::release_failed(lease);
 }
 
+/// A backend could not be told that a section was given away.
+#[cold]
+pub(crate) fn detach_failed(lease: &Lease, error: &dyn std::error::Error) {
+    warn!(
+        target: "lock_runtime",
+        template = template(lease),
+        "{} was given away, and may end with this process all the same: {error}",
+        lease.name(),
+    );
+}
+
+/// The connection to a backend was lost; it is made anew, for as long as that takes.
+#[cfg(all(unix, feature = "lockd"))]
+#[cold]
+pub(crate) fn out_of_reach(backend: &dyn std::fmt::Display, why: &dyn std::fmt::Display) {
+    warn!(
+        target: "lock_runtime",
+        "{backend} is out of reach, the connection is made anew: {why}",
+    );
+}
+
+/// A connection that was lost is there again.
+#[cfg(all(unix, feature = "lockd"))]
+#[cold]
+pub(crate) fn back_in_reach(backend: &dyn std::fmt::Display) {
+    tracing::info!(target: "lock_runtime", "{backend} is in reach again");
+}
+
 /// A renewal could not be delivered; it is tried again until the lease ends.
 #[cold]
 pub(crate) fn renewal_failed(lease: &Lease, error: &dyn std::error::Error) {

@@ -1,5 +1,7 @@
 //! Who owns a section: a secret for the backend, and a description for people.
 
+mod spelling;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -8,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::site::Origin;
 
 /// The public number of an owner, for logs and errors. It opens nothing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+///
+/// In JSON it is 16 hexadecimal digits, as it is shown, because JSON's numbers are not exact.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnerId(u64);
 
 impl fmt::Display for OwnerId {
@@ -27,14 +30,21 @@ impl fmt::Debug for OwnerId {
 /// The owner of one acquisition: 128 secret random bits, and a public number.
 ///
 /// Whoever knows the secret may renew, extend, release and adopt. It is never printed; a backend
-/// that keeps it elsewhere takes it with [`Owner::secret`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// that keeps it elsewhere takes it with [`Owner::secret`]. In JSON the whole is 48 hexadecimal
+/// digits, the public number first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner {
     id: OwnerId,
     secret: [u64; 2],
 }
 
 impl Owner {
+    /// No owner: nobody acts with it.
+    pub(crate) const NOBODY: Self = Self {
+        id: OwnerId(0),
+        secret: [0; 2],
+    };
+
     /// A new owner, unlike every other.
     #[must_use]
     pub fn random() -> Self {
@@ -127,6 +137,12 @@ impl Process {
         Arc::new(Self { application })
     }
 
+    /// What the service calls itself.
+    #[cfg(all(unix, feature = "lockd"))]
+    pub(crate) fn application(&self) -> &str {
+        &self.application
+    }
+
     pub(crate) fn describe(&self, owner: OwnerId, origin: Origin) -> OwnerInfo {
         OwnerInfo {
             id: owner,
@@ -149,7 +165,7 @@ fn program_name() -> String {
     )
 }
 
-fn host_name() -> &'static str {
+pub(crate) fn host_name() -> &'static str {
     static HOST: OnceLock<String> = OnceLock::new();
     HOST.get_or_init(|| {
         let name = rustix::system::uname();

@@ -1,6 +1,8 @@
 //! Where locks live: the one trait that a new store implements.
 
 mod capabilities;
+#[cfg(all(unix, feature = "lockd"))]
+pub mod lockd;
 pub mod memory;
 mod reply;
 mod request;
@@ -120,6 +122,20 @@ pub trait Backend: Any + Send + Sync {
     ) -> Reply<Result<Option<Grant>, BackendError>> {
         let _ = (giver, request);
         undeclared("adopt")
+    }
+
+    /// The section is given away by a ticket, and must not end with this process: it ends with its
+    /// lease, unless somebody adopts it before. `false` when the owner does not hold it.
+    ///
+    /// For backends that end a dead process's sections at once; where a lease is the only end
+    /// that a section has, there is nothing to do. Called after the last renewal of the lease.
+    ///
+    /// # Errors
+    ///
+    /// When the store failed. The section may then end with this process.
+    fn detach(&self, lease: &Lease) -> Reply<Result<bool, BackendError>> {
+        let _ = lease;
+        Reply::now(Ok(true))
     }
 
     /// Ends every section of a name, whoever has it. Says how many ended.

@@ -80,6 +80,16 @@ async fn those_who_wait_are_counted(stage: Stage) -> Outcome {
         waiting.push(tokio::spawn(other.lock("name").run(async || ())));
         stage.until_waiting(&holder, "name", number).await?;
     }
+    let info = holder.lock("name").info().await?;
+    ensure!(
+        info.queue.is_empty()
+            || info.queue.len() == 3
+                && info
+                    .queue
+                    .is_sorted_by_key(|waiter| std::cmp::Reverse(waiter.waited)),
+        "shown as waiting: {:?}",
+        info.queue
+    );
     guard.release().await?;
     for task in waiting {
         stage.soon("a waiter enters", task).await???;

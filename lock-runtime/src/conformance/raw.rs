@@ -42,6 +42,7 @@ impl Raw {
             max_hold: None,
             at_least,
             renewed: false,
+            linger: false,
             reentrant: false,
             on_lost: OnLost::Cancel,
             auth: None,

@@ -119,6 +119,10 @@ impl Backend for Wired {
         self.wire.carry(|| self.backend.adopt(giver, request))
     }
 
+    fn detach(&self, lease: &Lease) -> Reply<Result<bool, BackendError>> {
+        self.wire.carry(|| self.backend.detach(lease))
+    }
+
     fn force_release(&self, name: &LockName) -> Reply<Result<usize, BackendError>> {
         self.wire.carry(|| self.backend.force_release(name))
     }

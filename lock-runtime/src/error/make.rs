@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Inner, LockError, LockErrorKind};
 use crate::caller::{Caller, CallerId};
 use crate::info::{InTheWay, Shown};
@@ -173,7 +175,8 @@ impl From<NameError> for LockError {
 }
 
 /// Why a section was lost.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Lost {
     /// The lease ended before it could be renewed.

@@ -5,7 +5,7 @@ use crate::owner::OwnerInfo;
 
 fn owner() -> OwnerInfo {
     serde_json::from_value(serde_json::json!({
-        "id": 7, "application": "kanban", "host": "web-3", "pid": 812,
+        "id": "0000000000000007", "application": "kanban", "host": "web-3", "pid": 812,
         "function": "Board::move_task", "file": "src/board.rs", "line": 41,
     }))
     .unwrap()

@@ -1,11 +1,19 @@
 //! How a lease is lost, and who is told.
 
 use std::task::Waker;
+use std::time::Duration;
 
 use super::Lease;
 use crate::clock::Moment;
 use crate::error::Lost;
 use crate::sync::atomic::Ordering;
+
+/// When a lease of a backend elsewhere ends for its owner, counted from before the backend began
+/// it: a little early, because two clocks may run at different speeds.
+pub(crate) fn end_by_owners_clock(counted_from: Moment, ttl: Duration) -> Moment {
+    let drift = ttl / 100 + Duration::from_millis(2);
+    (counted_from + ttl).saturating_sub(drift)
+}
 
 impl Lease {
     /// Says that the section is lost: the backend has given it to another, or may do so.

@@ -22,6 +22,7 @@ use crate::owner::{Owner, OwnerInfo, Process};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use body::Bodies;
+pub(crate) use loss::end_by_owners_clock;
 pub(crate) use reuse::{make, worth_keeping};
 use state::State;
 pub(crate) use terms::{SharedTerms, Terms};
@@ -173,6 +174,19 @@ impl Lease {
     #[inline]
     pub fn is_renewed(&self) -> bool {
         self.renewed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the section outlives its process: when that dies, it ends with its lease and not at
+    /// once. For a backend that would end it at once.
+    #[must_use]
+    pub fn lingers(&self) -> bool {
+        self.terms.linger
+    }
+
+    /// Where in the code it was asked for.
+    #[cfg(all(unix, feature = "lockd"))]
+    pub(crate) fn origin(&self) -> crate::site::Origin {
+        self.terms.origin
     }
 
     /// The fencing token of the grant, where the mode carries one.

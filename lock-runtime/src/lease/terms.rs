@@ -17,6 +17,7 @@ pub(crate) struct Terms {
     pub(crate) max_hold: Option<Duration>,
     pub(crate) at_least: Duration,
     pub(crate) renewed: bool,
+    pub(crate) linger: bool,
     pub(crate) reentrant: bool,
     pub(crate) on_lost: OnLost,
     pub(crate) auth: Option<AuthPolicy>,

@@ -230,9 +230,7 @@ impl ManagerRef {
             // The same clock on both sides: nothing drifts.
             counted_from + ttl
         } else {
-            // A little early, because two clocks may run at different speeds.
-            let drift = ttl / 100 + Duration::from_millis(2);
-            (counted_from + ttl).saturating_sub(drift)
+            lease::end_by_owners_clock(counted_from, ttl)
         }
     }
 

@@ -238,10 +238,11 @@ impl LockManagerBuilder {
             name::check_namespace(&namespace)
                 .map_err(|error| LockError::invalid_option(error.to_string()))?;
         }
+        let process = Process::new(self.application);
         let backend = match self.place {
             Some(Place::Backend(backend)) => backend,
             Some(Place::Memory) => Arc::new(MemoryBackend::new(self.clock.clone())),
-            Some(Place::Url(url)) => url::backend(&url, &self.clock)?,
+            Some(Place::Url(url)) => url::backend(&url, &self.clock, &process)?,
             None => {
                 return Err(LockError::invalid_option(
                     "no backend was chosen: call `memory()`, `url(…)` or `backend(…)`",
@@ -269,7 +270,7 @@ impl LockManagerBuilder {
             renewals: Renewals::new(&self.clock, memory.is_some(), Weak::clone(inner)),
             clock: self.clock,
             namespace,
-            process: Process::new(self.application),
+            process,
             defaults: self.defaults,
             driver,
             live: Live::default(),

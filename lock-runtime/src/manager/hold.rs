@@ -159,6 +159,8 @@ impl Hold {
         if self.manager.capabilities.embedded {
             // It had no end so far; from now on it has one, should nobody take it over.
             drop(self.manager.backend.renew(&lease, lease.ttl()).ready());
+        } else {
+            detach_in_background(&self.manager, Arc::clone(&lease));
         }
         Some(lease)
     }
@@ -298,6 +300,30 @@ pub(super) fn release_in_background(manager: &ManagerRef, lease: Arc<Lease>) {
     } else {
         drop(send_release(manager, lease, how, false));
     }
+}
+
+/// Tells a backend elsewhere that a section does not end with this process.
+fn detach_in_background(manager: &ManagerRef, lease: Arc<Lease>) {
+    let driver = match manager.driver() {
+        Ok(driver) => driver,
+        Err(error) => return observe::detach_failed(&lease, &error),
+    };
+    // The manager stays until it is told, or its thread would end with the request.
+    let on_driver = manager.clone();
+    let limit = lease.ttl();
+    drop(driver.run(async move {
+        let (backend, clock) = (&on_driver.backend, &on_driver.clock);
+        // A renewal that is under way must not be overtaken.
+        let _renewal = lease.renewal_gate().acquire().await;
+        let answer = match first(backend.detach(&lease), clock.sleep(limit)).await {
+            First::Left(answer) => answer,
+            First::Right(()) => Err(BackendError::timed_out(limit)),
+        };
+        // One that is not held any more has been adopted already, or its lease has ended.
+        if let Err(error) = answer {
+            observe::detach_failed(&lease, &error);
+        }
+    }));
 }
 
 /// Sends a release from the manager's own thread, and waits for it for at most

@@ -111,6 +111,7 @@ impl LockManager {
     /// | URL | where locks live |
     /// |---|---|
     /// | `memory:` | in this process |
+    /// | `unix:/run/lockd.sock` | in the daemon `lockd` that listens there, for the processes of one host; needs the feature `lockd` |
     ///
     /// # Errors
     ///

@@ -9,9 +9,14 @@ use crate::backend::memory::MemoryBackend;
 use crate::clock::Clock;
 use crate::error::LockError;
 use crate::options::Wait;
+use crate::owner::Process;
 
 /// The backend that a URL names. A URL may hold a password: errors show its scheme alone.
-pub(super) fn backend(url: &str, clock: &Clock) -> Result<Arc<dyn Backend>, LockError> {
+pub(super) fn backend(
+    url: &str,
+    clock: &Clock,
+    process: &Arc<Process>,
+) -> Result<Arc<dyn Backend>, LockError> {
     let (scheme, rest) = url.split_once(':').ok_or_else(|| {
         LockError::invalid_option("the lock URL has no scheme; the simplest one is `memory:`")
     })?;
@@ -20,11 +25,41 @@ pub(super) fn backend(url: &str, clock: &Clock) -> Result<Arc<dyn Backend>, Lock
         "memory" => Err(LockError::invalid_option(
             "`memory:` stands alone: locks in memory have no address",
         )),
+        "unix" => lockd(rest, clock, process),
         _ => Err(LockError::invalid_option(format!(
-            "no backend of this build has the URL scheme `{}`; it knows `memory:`",
-            scheme.escape_debug()
+            "no backend of this build has the URL scheme `{}`; it knows `memory:`{}",
+            scheme.escape_debug(),
+            if cfg!(all(unix, feature = "lockd")) {
+                " and `unix:`"
+            } else {
+                ""
+            }
         ))),
     }
+}
+
+#[cfg(all(unix, feature = "lockd"))]
+fn lockd(path: &str, clock: &Clock, process: &Arc<Process>) -> Result<Arc<dyn Backend>, LockError> {
+    use crate::backend::lockd::LockdBackend;
+
+    if !path.starts_with('/') {
+        return Err(LockError::invalid_option(format!(
+            "`unix:` takes the absolute path of lockd's socket, such as `unix:/run/lockd.sock`; \
+             `{}` is none",
+            path.escape_debug()
+        )));
+    }
+    let backend = LockdBackend::of_process(path, clock.clone(), Arc::clone(process));
+    Ok(Arc::new(backend))
+}
+
+#[cfg(not(all(unix, feature = "lockd")))]
+fn lockd(_: &str, _: &Clock, _: &Arc<Process>) -> Result<Arc<dyn Backend>, LockError> {
+    Err(LockError::invalid_option(if cfg!(unix) {
+        "`unix:` needs the feature `lockd` of the crate `lock-runtime`, which this build is without"
+    } else {
+        "`unix:` names a Unix socket, which this platform does not have"
+    }))
 }
 
 pub(super) fn from_env(
@@ -85,6 +120,43 @@ fn duration(variable: &str, text: &str, or: &str) -> Result<Duration, LockError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is wrong with a URL.
+    fn fault(url: &str) -> String {
+        let backend = backend(url, &Clock::system(), &Process::new(None));
+        backend.err().expect("a fault").to_string()
+    }
+
+    #[cfg(all(unix, feature = "lockd"))]
+    #[test]
+    fn a_socket_has_an_absolute_path() {
+        for url in ["unix:", "unix:lockd.sock", "unix:\u{1b}[31m"] {
+            let text = fault(url);
+            assert!(text.contains("`unix:/run/lockd.sock`"), "{text}");
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+        }
+        for url in ["unix:/run/lockd.sock", "unix:///run/lockd.sock"] {
+            let backend = backend(url, &Clock::system(), &Process::new(None)).unwrap();
+            assert_eq!(backend.name(), "lockd");
+        }
+    }
+
+    #[cfg(not(feature = "lockd"))]
+    #[test]
+    fn a_socket_without_its_feature_says_which() {
+        let text = fault("unix:/run/lockd.sock");
+        assert!(text.contains("feature `lockd`"), "{text}");
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_told_what_there_is() {
+        let text = fault("redis://secret@host");
+        assert!(
+            text.contains("`redis`") && text.contains("`memory:`"),
+            "{text}"
+        );
+        assert!(!text.contains("secret"), "{text}");
+    }
 
     fn refusal(variables: &[(&str, &str)]) -> String {
         let variable = |name: &str| {

@@ -28,6 +28,7 @@ pub struct LockRequest {
     max_hold: Option<Duration>,
     at_least: Duration,
     renewed: bool,
+    linger: bool,
     reentrant: bool,
     pub(super) on_lost: OnLost,
     auth: Option<AuthPolicy>,
@@ -52,6 +53,7 @@ impl LockRequest {
             max_hold: None,
             at_least: Duration::ZERO,
             renewed: true,
+            linger: false,
             reentrant: false,
             on_lost: OnLost::Cancel,
             auth: None,
@@ -84,6 +86,16 @@ impl LockRequest {
     /// starts it anew.
     pub fn renew(mut self, renew: bool) -> Self {
         self.renewed = renew;
+        self
+    }
+
+    /// The section outlives this process: when it dies, the lock is free at the end of the lease
+    /// and not at once. For work that goes on outside, such as a child process.
+    ///
+    /// It changes something only where the backend frees a dead process's sections at once, as
+    /// `lockd` does.
+    pub fn linger(mut self) -> Self {
+        self.linger = true;
         self
     }
 
@@ -197,6 +209,7 @@ impl LockRequest {
             max_hold: self.max_hold.or(manager.defaults.max_hold),
             at_least: self.at_least,
             renewed: self.renewed,
+            linger: self.linger,
             reentrant: self.reentrant,
             on_lost: self.on_lost,
             auth: self.auth,

@@ -26,6 +26,7 @@ use crate::error::LockError;
 use crate::lease::Lease;
 use crate::manager::Hold;
 use crate::options::OnLost;
+use crate::owner::Owner;
 
 /// What an entered section has in hand: one name, several, or nothing in passthrough.
 ///
@@ -143,6 +144,11 @@ impl Section {
     fn holds_mut(&mut self) -> impl Iterator<Item = &mut Hold> {
         let in_hand = self.0.iter_mut();
         in_hand.flat_map(|in_hand| in_hand.first.iter_mut().chain(&mut in_hand.more))
+    }
+
+    /// The owner of the first name that it has.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.leases().next().map(|lease| lease.owner())
     }
 
     fn leases(&self) -> impl Iterator<Item = &Arc<Lease>> {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::known::Known;
 use super::record::Record;
 use super::request::{Effects, Party, TokenSource};
 use super::{Refusal, Table};
@@ -17,12 +16,12 @@ pub(super) struct Assignment {
     /// `Moment::NEVER` when it does not end by itself.
     pub(super) ends: Moment,
     /// The length that `ends` came from, for the next holder.
-    ttl: Option<Duration>,
+    pub(super) ttl: Option<Duration>,
 }
 
 /// On whose word an assignment changes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Giver<'a> {
+pub enum Giver<'a> {
     /// A caller: refused when somebody else holds the lock.
     Caller(&'a CallerId),
     /// A caller who must hold the lock.
@@ -33,11 +32,11 @@ pub(crate) enum Giver<'a> {
 
 /// The section that a change is made from, when it is a section of the same lock.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Within(pub(crate) Owner);
+pub struct Within(pub Owner);
 
 impl<H: Party, T: TokenSource> Table<H, T> {
     /// Assigns a lock. Again to the same caller is fine, and starts its time anew.
-    pub(crate) fn assign(
+    pub fn assign(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -62,7 +61,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Moves a lock from one caller to another in one step.
-    pub(crate) fn transfer(
+    pub fn transfer(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -85,7 +84,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Takes a lock back from its holder. One that nobody holds stays as it is.
-    pub(crate) fn unassign(
+    pub fn unassign(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -112,13 +111,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         effects: &mut Effects<H>,
         act: impl FnOnce(&mut Record<H>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        self.locks
-            .entry(
-                name.hash64(),
-                |known| known.name() == name,
-                |known| known.name().hash64(),
-            )
-            .or_insert_with(|| Known::Record(self.spare.take(name)));
+        self.know(name);
         self.with(now, name, effects, |record, tokens, effects| {
             act(record)?;
             record.send_away(effects);

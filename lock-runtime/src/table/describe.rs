@@ -8,21 +8,25 @@ use super::record::{Grant, Record};
 use super::request::{Effects, Party, TokenSource};
 use crate::caller::CallerId;
 use crate::clock::Moment;
-use crate::info::SectionInfo;
+use crate::info::{LockInfo, SectionInfo, WaiterInfo};
 use crate::name::LockName;
 
 /// What is known of one lock, with times of the table's clock.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Description {
+pub struct Description {
     /// Holder, since when, and until when.
-    pub(crate) assignment: Option<(CallerId, Moment, Moment)>,
-    pub(crate) sections: Vec<SectionInfo>,
-    pub(crate) resting: Option<Duration>,
-    pub(crate) waiting: usize,
+    pub assignment: Option<(CallerId, Moment, Moment)>,
+    /// The sections that run.
+    pub sections: Vec<SectionInfo>,
+    /// How long the name stays busy although nobody runs.
+    pub resting: Option<Duration>,
+    /// How many wait.
+    pub waiting: usize,
 }
 
 impl<H: Party, T: TokenSource> Table<H, T> {
-    pub(crate) fn describe(
+    /// What is known of a lock.
+    pub fn describe(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -32,13 +36,28 @@ impl<H: Party, T: TokenSource> Table<H, T> {
             .unwrap_or_default()
     }
 
+    /// The first of those who wait for a lock, in order, as far as is known without a further look
+    /// at time.
+    pub fn queue(&self, now: Moment, name: &LockName) -> Vec<WaiterInfo> {
+        let known = self
+            .locks
+            .find(name.hash64(), |known| known.name() == name)
+            .and_then(Known::as_record);
+        let waiters = known.into_iter().flat_map(|record| record.queue.iter());
+        let first = waiters.take(LockInfo::MAX_QUEUE);
+        let described = first.map(|(_, waiter)| {
+            WaiterInfo::new(waiter.party.describe(), waiter.mode, now - waiter.since)
+        });
+        described.collect()
+    }
+
     /// Everybody who has a section, and since when.
-    pub(crate) fn sections(&self) -> impl Iterator<Item = (&H, Moment)> {
+    pub fn sections(&self) -> impl Iterator<Item = (&H, Moment)> {
         self.locks.iter().flat_map(Known::sections)
     }
 
     /// Every name that something is known of, in no order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &LockName> {
+    pub fn names(&self) -> impl Iterator<Item = &LockName> {
         self.locks.iter().map(Known::name)
     }
 }

@@ -9,8 +9,10 @@
 //!   [`Table::cancel`], [`Table::adopt`], [`Table::force_release`]; and for a name that nobody
 //!   else asks for, in short, [`Table::take_free`] and [`Table::return_untouched`];
 //! * assignments: [`Table::assign`], [`Table::transfer`], [`Table::unassign`];
-//! * looking: [`Table::describe`], [`Table::names`];
-//! * time: [`Table::advance`], to be called at [`Table::next_look`] at the latest.
+//! * looking: [`Table::describe`], [`Table::queue`], [`Table::names`], [`Table::find`], [`Table::assignment`];
+//! * going on after a restart of the shell: [`Table::reinstate`], [`Table::rest`],
+//!   [`Table::restore_assignment`];
+//! * time: [`Table::settle`], and [`Table::advance`], to be called at [`Table::next_look`] at the latest.
 //!
 //! Each of them first lets everything happen to its lock that is due by `now`, so that a driver
 //! that calls `advance` late is late with news, and never wrong.
@@ -24,17 +26,22 @@ mod model;
 mod queue;
 mod record;
 mod request;
+mod restore;
 mod schedule;
 mod spare;
+
+use std::fmt;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 
-pub(crate) use assignment::{Giver, Within};
-pub(crate) use describe::Description;
-pub(crate) use request::{
+pub use assignment::{Giver, Within};
+pub use describe::Description;
+pub use request::{
     Acquired, Ask, Effect, Effects, Entry, NotHeld, Party, Place, Refusal, TokenSource, Way,
 };
+
+pub use restore::{Assigned, Found};
 
 use crate::clock::Moment;
 use crate::error::Lost;
@@ -49,7 +56,7 @@ use spare::Spare;
 /// All locks of one shell, or of one shard of it.
 ///
 /// `H` is how the shell knows an acquisition; `T` is where fencing tokens come from.
-pub(crate) struct Table<H, T> {
+pub struct Table<H, T> {
     locks: HashTable<Known<H>>,
     spare: Spare<H>,
     schedule: Schedule,
@@ -57,7 +64,8 @@ pub(crate) struct Table<H, T> {
 }
 
 impl<H: Party, T: TokenSource> Table<H, T> {
-    pub(crate) fn new(tokens: T) -> Self {
+    /// An empty table that takes its tokens from there.
+    pub fn new(tokens: T) -> Self {
         Self {
             locks: HashTable::new(),
             spare: Spare::default(),
@@ -70,7 +78,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     ///
     /// A request of an owner that has a section of the name already is the same request again,
     /// and gets the same grant. `party` is made when it is known which way the request goes.
-    pub(crate) fn acquire(
+    pub fn acquire(
         &mut self,
         now: Moment,
         ask: &Ask<'_>,
@@ -113,7 +121,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     /// Grants an exclusive section without an end and without a rest, if nothing at all is known
     /// of the name. `None` when something is: then [`acquire`](Self::acquire) decides.
     #[inline]
-    pub(crate) fn take_free(
+    pub fn take_free(
         &mut self,
         since: Moment,
         name: &LockName,
@@ -140,7 +148,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     /// Ends the section of a party, if nothing else has become known of the name since it was
     /// taken. `false` when something has: then [`release`](Self::release) decides.
     #[inline]
-    pub(crate) fn return_untouched(
+    pub fn return_untouched(
         &mut self,
         name: &LockName,
         is_its_own: impl FnOnce(&H) -> bool,
@@ -162,7 +170,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Takes up a grant that came out of the queue; from now on the lease runs.
-    pub(crate) fn claim(
+    pub fn claim(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -174,7 +182,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Starts a lease anew, with another length if one is given.
-    pub(crate) fn renew(
+    pub fn renew(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -191,7 +199,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     /// Ends a section. `body_ran` says whether the name has to rest for `at_least`.
     ///
     /// Time is asked for only where something depends on it: most locks are nobody else's wish.
-    pub(crate) fn release(
+    pub fn release(
         &mut self,
         now: impl FnOnce() -> Moment,
         name: &LockName,
@@ -225,7 +233,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Takes a request back, whether it still waits or was granted meanwhile.
-    pub(crate) fn cancel(
+    pub fn cancel(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -244,7 +252,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Takes the request of an owner out of the queue, wherever it stands there, and tells it so.
-    pub(crate) fn withdraw(
+    pub fn withdraw(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -260,7 +268,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Takes the requests of some parties out of every queue, and tells them so.
-    pub(crate) fn send_away(
+    pub fn send_away(
         &mut self,
         now: Moment,
         is_chosen: impl Fn(&H) -> bool,
@@ -278,7 +286,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Goes on with a section under a new owner; the giver's ends. The token stays.
-    pub(crate) fn adopt(
+    pub fn adopt(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -294,7 +302,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Ends every section of a name, and its rest, whoever the owners are. Says how many ended.
-    pub(crate) fn force_release(
+    pub fn force_release(
         &mut self,
         now: Moment,
         name: &LockName,
@@ -309,7 +317,7 @@ impl<H: Party, T: TokenSource> Table<H, T> {
     }
 
     /// Lets everything happen that is due by now.
-    pub(crate) fn advance(&mut self, now: Moment, effects: &mut Effects<H>) {
+    pub fn advance(&mut self, now: Moment, effects: &mut Effects<H>) {
         while let Some((at, name)) = self.schedule.take_due(now) {
             let Ok(mut slot) = self
                 .locks
@@ -333,8 +341,13 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         self.give_back_room();
     }
 
+    /// Lets everything happen to one lock that is due by now.
+    pub fn settle(&mut self, now: Moment, name: &LockName, effects: &mut Effects<H>) {
+        self.with(now, name, effects, |_, _, _| ());
+    }
+
     /// When something is due next.
-    pub(crate) fn next_look(&self) -> Option<Moment> {
+    pub fn next_look(&self) -> Option<Moment> {
         self.schedule.first()
     }
 
@@ -394,6 +407,14 @@ impl<H: Party, T: TokenSource> Table<H, T> {
         self.locks
             .shrink_to(self.locks.len() * 2, |known| known.name().hash64());
         self.schedule.give_back_room();
+    }
+}
+
+impl<H, T> fmt::Debug for Table<H, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("locks", &self.locks.len())
+            .finish_non_exhaustive()
     }
 }
 

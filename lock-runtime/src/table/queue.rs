@@ -17,6 +17,7 @@ pub(super) struct Waiter<H> {
     pub(super) party: H,
     pub(super) mode: Mode,
     pub(super) ttl: Option<Duration>,
+    pub(super) since: Moment,
     pub(super) deadline: Moment,
     pub(super) at_least: Duration,
     pub(super) entry: OwnEntry,

@@ -122,11 +122,57 @@ impl<H: Party> Record<H> {
             party: party(Way::Queued),
             mode: ask.mode,
             ttl: ask.ttl,
+            since: now,
             deadline,
             at_least: ask.at_least,
             entry: OwnEntry::from(ask.entry),
         });
         Ok(Acquired::Queued(place))
+    }
+
+    pub(super) fn reinstate(
+        &mut self,
+        now: Moment,
+        ask: &Ask<'_>,
+        token: Option<FencingToken>,
+        since: Moment,
+        party: H,
+    ) -> Result<(), NotHeld> {
+        if self.has_section(ask.owner) {
+            return self.renew(now, ask.owner, ask.ttl);
+        }
+        // A rest that the section itself left behind when the shell was started anew is its own.
+        self.grants
+            .retain(|grant| grant.party.is_some() || grant.ends > since + ask.at_least);
+        if !self.fits(ask.mode) {
+            return Err(NotHeld);
+        }
+        self.grants.push(Grant {
+            owner: ask.owner,
+            party: Some(party),
+            mode: ask.mode,
+            token,
+            since,
+            ends: end_of_lease(now, ask.ttl),
+            ttl: ask.ttl,
+            at_least: ask.at_least,
+            claimed: true,
+        });
+        Ok(())
+    }
+
+    pub(super) fn rest(&mut self, mode: Mode, until: Moment) {
+        self.grants.push(Grant {
+            owner: Owner::NOBODY,
+            party: None,
+            mode,
+            token: None,
+            since: until,
+            ends: until,
+            ttl: None,
+            at_least: Duration::ZERO,
+            claimed: true,
+        });
     }
 
     pub(super) fn claim(
@@ -411,11 +457,11 @@ impl<H: Party> Record<H> {
             .position(|grant| grant.owner == owner && grant.party.is_some())
     }
 
-    fn grant_of(&self, owner: Owner) -> Option<&Grant<H>> {
+    pub(super) fn grant_of(&self, owner: Owner) -> Option<&Grant<H>> {
         self.index_of(owner).map(|index| &self.grants[index])
     }
 
-    fn grant_of_mut(&mut self, owner: Owner) -> Option<&mut Grant<H>> {
+    pub(super) fn grant_of_mut(&mut self, owner: Owner) -> Option<&mut Grant<H>> {
         self.index_of(owner).map(|index| &mut self.grants[index])
     }
 }

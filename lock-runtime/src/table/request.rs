@@ -14,7 +14,7 @@ use crate::options::Mode;
 use crate::owner::{Owner, OwnerInfo};
 
 /// How the shell knows an acquisition.
-pub(crate) trait Party: Clone {
+pub trait Party: Clone {
     /// Who it is, for people to read.
     fn describe(&self) -> OwnerInfo;
 
@@ -23,29 +23,36 @@ pub(crate) trait Party: Clone {
 }
 
 /// Where fencing tokens come from: each larger than all before, over every name.
-pub(crate) trait TokenSource {
+pub trait TokenSource {
+    /// The next token.
     fn next(&self) -> FencingToken;
 }
 
 /// A request for a section.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask<'a> {
-    pub(crate) name: &'a LockName,
-    pub(crate) owner: Owner,
-    pub(crate) mode: Mode,
+pub struct Ask<'a> {
+    /// The lock.
+    pub name: &'a LockName,
+    /// The acquisition.
+    pub owner: Owner,
+    /// Who may be in at the same time.
+    pub mode: Mode,
     /// The lease; `None` for an owner that cannot fall silent without the table.
-    pub(crate) ttl: Option<Duration>,
+    pub ttl: Option<Duration>,
     /// Until when the request queues; `None` when it does not.
-    pub(crate) wait_until: Option<Moment>,
-    pub(crate) entry: Entry<'a>,
-    pub(crate) at_least: Duration,
+    pub wait_until: Option<Moment>,
+    /// As whom it wants to enter.
+    pub entry: Entry<'a>,
+    /// For how long after the grant the name stays busy once the body has run.
+    pub at_least: Duration,
 }
 
 /// As whom a request wants to enter.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Entry<'a> {
+pub enum Entry<'a> {
     /// As a caller, or as nobody where that is allowed.
     Caller {
+        /// Who calls; `None` for an anonymous caller.
         id: Option<&'a CallerId>,
         /// Whether the lock has to be assigned to somebody.
         must_be_assigned: bool,
@@ -56,37 +63,52 @@ pub(crate) enum Entry<'a> {
 
 /// Which way a request goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Way {
+pub enum Way {
+    /// It is granted at once.
     Granted,
+    /// It waits.
     Queued,
 }
 
 /// A place in a queue: smaller is earlier.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Place(pub(super) u64);
+pub struct Place(pub(super) u64);
 
 /// The answer to a request for a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Acquired {
-    Granted { token: Option<FencingToken> },
+pub enum Acquired {
+    /// The owner has the section.
+    Granted {
+        /// Its fencing token, where the mode carries one.
+        token: Option<FencingToken>,
+    },
+    /// It waits, here.
     Queued(Place),
 }
 
 /// Why a request was not granted.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Refusal {
+pub enum Refusal {
+    /// The name is busy.
     Busy {
+        /// Who or what is in the way.
         in_the_way: InTheWay,
+        /// How many came first.
         ahead: usize,
     },
+    /// The name is in use with another number of permits.
     Conflict {
+        /// That number.
         in_use: u32,
     },
+    /// The lock belongs to another caller, or to nobody where somebody is needed.
     NotYourTurn {
+        /// The caller that it belongs to.
         holder: Option<CallerId>,
     },
     /// The queue of the name is as long as it may become.
     QueueFull {
+        /// How many wait.
         waiting: usize,
     },
     /// The section that the request was made from is no longer held.
@@ -95,11 +117,11 @@ pub(crate) enum Refusal {
 
 /// The owner has no section of the name: it never had one, or it was lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct NotHeld;
+pub struct NotHeld;
 
 /// What has to be told to somebody who is not the one that asks just now.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Effect<H> {
+pub enum Effect<H> {
     /// A queued request was granted; it has to be claimed before the claim window ends.
     Granted(H),
     /// A queued request was refused, or its time is up.
@@ -108,4 +130,5 @@ pub(crate) enum Effect<H> {
     Lost(H, Lost),
 }
 
-pub(crate) type Effects<H> = SmallVec<[Effect<H>; 1]>;
+/// What has to be told to others, in this order.
+pub type Effects<H> = SmallVec<[Effect<H>; 1]>;

@@ -241,7 +241,10 @@ impl Backend for MemoryBackend {
     }
 
     fn inspect(&self, name: &LockName) -> Reply<Result<LockInfo, BackendError>> {
-        Reply::now(Ok(self.describe(name)))
+        let mut info = self.describe(name);
+        let now = self.now();
+        info.queue = self.shard(name).with_untold(|table| table.queue(now, name));
+        Reply::now(Ok(info))
     }
 
     fn adopt(&self, giver: Owner, request: &Request) -> Reply<Result<Option<Grant>, BackendError>> {

@@ -234,6 +234,26 @@ fn a_ticket_that_nobody_uses_ends_with_its_lease() {
 }
 
 #[test]
+fn a_ticket_can_be_had_without_giving_the_lock_away() {
+    let (time, manager) = embedded();
+    let guard = run(manager.lock("a").ttl(seconds(10)).acquire()).unwrap();
+    let ticket = guard.ticket().unwrap();
+    assert_eq!(ticket.fencing_token(), guard.fencing_token());
+    time.advance(seconds(1000));
+    assert!(guard.is_held(), "it goes on, and is renewed");
+    let adopted = run(manager.lock("a").adopt(ticket.clone())).unwrap();
+    assert!(adopted.is_held() && !guard.is_held());
+    assert!(guard.ticket().unwrap_err().is_lost());
+    assert!(run(guard.release()).unwrap_err().is_lost());
+    assert!(adopted.is_held(), "a late release is of no effect");
+    run(adopted.release()).unwrap();
+    assert!(run(manager.lock("a").adopt(ticket)).unwrap_err().is_lost());
+    let two = run(manager.lock("a").and("b").acquire()).unwrap();
+    let error = two.ticket().unwrap_err();
+    assert_eq!(error.kind(), LockErrorKind::InvalidOption);
+}
+
+#[test]
 fn a_ticket_of_another_lock_is_refused() {
     let (_time, manager) = embedded();
     let ticket = run(manager.lock("a").acquire())
