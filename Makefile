@@ -12,3 +12,4 @@ lint:
 
 bench:
 	cargo bench -p lock-runtime
+	cargo bench -p lockd

@@ -1,0 +1,87 @@
+//! Text for people: foreign text made harmless, durations in and out, URLs without passwords.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use lock_runtime::Wait;
+
+/// Foreign text as a terminal may see it: what is not plainly visible is escaped, such as control
+/// characters, and characters that turn the direction of writing.
+pub(super) struct Clean<'a>(pub(super) &'a str);
+
+impl fmt::Display for Clean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|char| match char {
+            '\\' | '\'' | '"' => f.write_char(char),
+            char => write!(f, "{}", char.escape_debug()),
+        })
+    }
+}
+
+/// Whether a terminal shows the character as it is.
+pub(super) fn is_visible(char: char) -> bool {
+    matches!(char, '\\' | '\'' | '"') || char.escape_debug().len() == 1
+}
+
+/// A duration as people say it: `450 ms`, `3.2 s`, `5 min 3 s`, `2 h 10 min`.
+pub(super) struct Shown(pub(super) Duration);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0 => write!(f, "{} ms", self.0.as_millis()),
+            1..60 => write!(f, "{}.{} s", seconds, self.0.subsec_millis() / 100),
+            60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+            3600..86_400 => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
+            _ => write!(f, "{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+        }
+    }
+}
+
+/// Reads a duration: a number and `ms`, `s`, `m` or `h`; zero needs no unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "" if number.bytes().all(|digit| digit == b'0') => Some(1),
+        _ => None,
+    };
+    let number: Option<u64> = number.parse().ok();
+    number
+        .zip(milliseconds)
+        .and_then(|(number, milliseconds)| number.checked_mul(milliseconds))
+        .map(Duration::from_millis)
+        .ok_or_else(|| "write a number and a unit, such as 500ms, 30s, 5m or 1h".to_owned())
+}
+
+/// Reads a wait: a duration or `forever`.
+pub(super) fn wait(text: &str) -> Result<Wait, String> {
+    match text {
+        "forever" => Ok(Wait::Forever),
+        _ => duration(text)
+            .map(Wait::For)
+            .map_err(|what| format!("{what}, or `forever`")),
+    }
+}
+
+/// A URL without what must not be seen: a user and a password, and parameters.
+pub(super) fn redacted(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_secret, host)| host);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let host = host.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests;
