@@ -4,6 +4,9 @@
 //! told so at once and nothing moves; every move hands the turn over in its own body. Somebody
 //! who did not say who they are may not move. Spectators read all the while, without any lock.
 //!
+//! With `LOCK_URL` the turns are kept where it says, and each process plays a game of its own:
+//! `LOCK_URL=unix:/run/lockd/lockd.sock cargo run -p examples --example chess`
+//!
 //! `cargo run -p examples --example chess`
 
 use std::sync::{Arc, Mutex};
@@ -125,9 +128,12 @@ async fn play(chess: Arc<Chess>) -> Result<(usize, usize), LockError> {
 
 #[tokio::main]
 async fn main() -> Result<(), ChessError> {
-    set_lock_manager(LockManager::memory())?;
+    let manager = LockManager::from_env().await?;
+    // The positions are in this process. Where others keep their turns too, its game is another.
+    let id = manager.as_ref().map_or(7, |_| std::process::id());
+    set_lock_manager(manager.unwrap_or_else(LockManager::memory))?;
     let chess = Arc::new(Chess {
-        id: 7,
+        id,
         position: Mutex::default(),
     });
     // In a service, the middleware makes one of each request.

@@ -4,6 +4,9 @@
 //! lock is on the column: two pieces of one column never land in the same row, and a drop into
 //! another column does not wait.
 //!
+//! With `LOCK_URL` the locks live where it says, and other processes wait for the same columns:
+//! `LOCK_URL=unix:/run/lockd/lockd.sock cargo run -p examples --example connect_four`
+//!
 //! `cargo run -p examples --example connect_four`
 
 use std::fmt;
@@ -85,7 +88,8 @@ impl fmt::Display for Game {
 
 #[tokio::main]
 async fn main() -> Result<(), LockError> {
-    set_lock_manager(LockManager::memory())?;
+    let manager = LockManager::from_env().await?;
+    set_lock_manager(manager.unwrap_or_else(LockManager::memory))?;
     let game = Arc::new(Game::default());
     let mut crowd = JoinSet::new();
     for number in 0..COLUMNS * DROPS_PER_COLUMN {

@@ -4,6 +4,9 @@
 //! only the presenter may; the others are told whose turn it is. The presenter hands over to a
 //! colleague, who ends the talk, and the pages are everybody's again.
 //!
+//! With `LOCK_URL` the navigation is kept where it says, and each process shows a deck of its own:
+//! `LOCK_URL=unix:/run/lockd/lockd.sock cargo run -p examples --example slides`
+//!
 //! `cargo run -p examples --example slides`
 
 use std::sync::Arc;
@@ -17,7 +20,7 @@ use lock_runtime::{
 use tokio::task::JoinSet;
 
 struct Slides {
-    deck: &'static str,
+    deck: String,
     current: AtomicI64,
 }
 
@@ -89,9 +92,15 @@ async fn everybody_turns(
 
 #[tokio::main]
 async fn main() -> Result<(), LockError> {
-    set_lock_manager(LockManager::memory())?;
+    let manager = LockManager::from_env().await?;
+    // The pages are in this process. Where others present too, its deck is another.
+    let deck = match &manager {
+        Some(_) => format!("roadmap-{}", std::process::id()),
+        None => "roadmap".to_owned(),
+    };
+    set_lock_manager(manager.unwrap_or_else(LockManager::memory))?;
     let slides = Arc::new(Slides {
-        deck: "roadmap",
+        deck,
         current: AtomicI64::new(1),
     });
     let people = ["ann", "bob", "carl", "dora"].map(Caller::new);
