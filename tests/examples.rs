@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// A line, or the beginning of one, that shows what an example is about.
@@ -44,7 +45,7 @@ fn every_example_shows_what_it_is_about() {
         if name == DAEMON {
             continue;
         }
-        let output = ended(&name, start(&program, &[]));
+        let output = ended(name, start(program, &[]));
         let telling = TELLING.iter().find(|(known, _)| *known == name);
         let telling = telling.map_or("", |(_, line)| *line);
         assert!(
@@ -54,27 +55,28 @@ fn every_example_shows_what_it_is_about() {
     }
 }
 
-/// Builds the examples and the daemon beside this test, and returns where they are.
-fn build() -> BTreeMap<String, PathBuf> {
-    let this = std::env::current_exe().unwrap();
-    // `target/debug/deps/this`
-    let target = this.ancestors().nth(3).unwrap();
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--package", "examples", "--examples"])
-        .args(["--package", "lockd", "--bin", DAEMON])
-        .arg("--message-format=json-render-diagnostics")
-        .arg("--target-dir")
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let lines = String::from_utf8(output.stdout).unwrap();
-    lines.lines().filter_map(program).collect()
+/// The examples and the daemon, and where they are. Built once, with the features of the whole
+/// test run, so that what it has built already is not built again.
+fn build() -> &'static BTreeMap<String, PathBuf> {
+    static PROGRAMS: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
+        let this = std::env::current_exe().unwrap();
+        // `target/debug/deps/this`
+        let target = this.ancestors().nth(3).unwrap();
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "--locked", "--workspace", "--all-features"])
+            .args(["--examples", "--bin", DAEMON])
+            .arg("--message-format=json-render-diagnostics")
+            .arg("--target-dir")
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "cargo failed: {}", output.status);
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().filter_map(program).collect()
+    });
+    &PROGRAMS
 }
 
 /// The program that a message of cargo is about.
@@ -152,7 +154,7 @@ fn ended(name: &str, running: Running) -> String {
 
 /// The examples that take `LOCK_URL`, and a daemon for them.
 struct Shared {
-    programs: BTreeMap<String, PathBuf>,
+    programs: &'static BTreeMap<String, PathBuf>,
     folder: tempfile::TempDir,
     _daemon: Running,
     url: String,

@@ -76,7 +76,6 @@ fn the_table_is_pure() {
         "lock-runtime/src/table",
         &[
             "async ",
-            ".await",
             "Mutex",
             "Instant::",
             "SystemTime::now",
@@ -96,8 +95,6 @@ fn the_engine_of_the_daemon_does_no_io() {
         "lockd/src/engine",
         &[
             "async ",
-            ".await;",
-            ".await?",
             "Mutex",
             "Instant::",
             "SystemTime::now",
