@@ -5,9 +5,12 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::case::{Failure, Outcome, cases, ensure};
 use super::stage::{LONG, Stage, is_free};
 use crate::error::{LockError, LockErrorKind};
+use crate::manager::LockManager;
 
 cases! {
     "L1" [] a_return_releases_before_the_caller_goes_on;
@@ -74,26 +77,34 @@ fn ensure_pending(is_pending: bool) {
     assert!(is_pending, "the call ended without its body");
 }
 
+/// Runs a body in a task of its own, and waits until it has begun: by its own word, and not that
+/// of the store, whose grant may still be on its way.
+async fn in_a_task<T: Send + 'static>(
+    stage: &Stage,
+    manager: &LockManager,
+    body: impl Future<Output = T> + Send + 'static,
+) -> Result<JoinHandle<Result<T, LockError>>, Failure> {
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let running = tokio::spawn(manager.lock("name").run(async move || {
+        let _told = begin.send(());
+        body.await
+    }));
+    match stage.soon("the body begins", begun).await? {
+        Ok(()) => Ok(running),
+        Err(_) => Err(Failure::new("a body on a free name did not run")),
+    }
+}
+
 async fn an_aborted_task_releases(stage: Stage) -> Outcome {
     let (manager, other) = (stage.first(), stage.another().await?);
-    let task = tokio::spawn(manager.lock("name").run(std::future::pending::<()>));
-    stage
-        .until("the task enters", async || {
-            Ok(!is_free(&other, "name").await?)
-        })
-        .await?;
+    let task = in_a_task(&stage, &manager, std::future::pending::<()>()).await?;
     task.abort();
     stage.until_free(&other, "name").await
 }
 
 async fn a_shutdown_releases(stage: Stage) -> Outcome {
     let (manager, other) = (stage.another().await?, stage.first());
-    let running = tokio::spawn(manager.lock("name").run(std::future::pending::<()>));
-    stage
-        .until("the task enters", async || {
-            Ok(!is_free(&other, "name").await?)
-        })
-        .await?;
+    let running = in_a_task(&stage, &manager, std::future::pending::<()>()).await?;
     let waiting = {
         let _busy = other.lock("other").acquire().await?;
         let waiting = tokio::spawn(manager.lock("other").run(async || ()));
@@ -129,18 +140,10 @@ async fn a_shutdown_releases(stage: Stage) -> Outcome {
 }
 
 async fn a_shutdown_waits_for_what_runs(stage: Stage) -> Outcome {
-    let (manager, other) = (stage.another().await?, stage.first());
+    let manager = stage.another().await?;
     let (finish, finished) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(
-        manager
-            .lock("name")
-            .run(async move || finished.await.is_ok()),
-    );
-    stage
-        .until("the task enters", async || {
-            Ok(!is_free(&other, "name").await?)
-        })
-        .await?;
+    let body = async move { finished.await.is_ok() };
+    let running = in_a_task(&stage, &manager, body).await?;
     let shutdown = tokio::spawn(async move { manager.shutdown(LONG).await });
     tokio::time::sleep(Duration::from_millis(20)).await;
     ensure!(!running.is_finished(), "a shutdown cut a body off at once");
