@@ -7,7 +7,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use ctl_support::{
-    Running, code, eventually, is_alive, lockctl, run, signal_to, state, stderr, stdout, warden,
+    Running, code, eventually, is_alive, lockctl, run, signal_to, state, stderr, stdout,
+    undisturbed, warden,
 };
 
 #[test]
@@ -99,7 +100,7 @@ fn the_command_inherits_nothing_of_lockctls() {
     let status = lockctl(&["run", "a", "--", "cat", "/proc/self/status"])
         .output()
         .unwrap();
-    let expected = Command::new("cat")
+    let expected = undisturbed("cat")
         .arg("/proc/self/status")
         .output()
         .unwrap();

@@ -5,13 +5,15 @@ mod ctl_support;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
+
+use ctl_support::undisturbed;
 
 /// The longest that a test waits for a text.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,7 +51,7 @@ impl OnTerminal {
             .write(true)
             .open(path.to_str().unwrap())
             .unwrap();
-        let mut command = Command::new("setsid");
+        let mut command = undisturbed("setsid");
         command
             .args(["--ctty", "--wait", "sh", "-c", script])
             .env("lockctl", env!("CARGO_BIN_EXE_lockctl"))

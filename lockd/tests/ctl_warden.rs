@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use ctl_support::{Running, eventually, is_alive, lockctl};
+use ctl_support::{Running, eventually, is_alive};
 use lock_runtime::LockManager;
 use serde_json::json;
 
@@ -24,7 +24,7 @@ impl Watched {
         let group = sleep.arg("1000").process_group(0).spawn().unwrap();
         let locks = LockManager::memory();
         let guard = locks.lock("task:1").blocking().acquire().unwrap();
-        let mut command = Command::new(lockctl(&[]).get_program());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockctl"));
         command.arg("__warden").stdin(Stdio::piped());
         let mut warden = Running::start(command);
         assert_eq!(warden.line(), "ready");

@@ -20,9 +20,17 @@ pub(crate) fn lockctl(arguments: &[&str]) -> Command {
     command
 }
 
+/// A program that begins with no signal ignored, also when the tests run under `nohup`: `lockctl`
+/// would pass that on to its command, as it should.
+pub(crate) fn undisturbed(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,QUIT,TERM", program]);
+    command
+}
+
 /// A `lockctl` that is told of no store.
 pub(crate) fn without_store(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lockctl"));
+    let mut command = undisturbed(env!("CARGO_BIN_EXE_lockctl"));
     for variable in ["URL", "NAMESPACE", "TTL", "WAIT", "NAME", "TOKEN"] {
         command.env_remove(format!("LOCK_{variable}"));
     }
