@@ -16,6 +16,7 @@ mod assignments;
 mod belonging;
 mod connection;
 mod durable;
+mod greeting;
 mod limits;
 mod looking;
 mod messages;
