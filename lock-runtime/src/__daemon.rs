@@ -37,6 +37,12 @@ pub fn check_ttl(ttl: std::time::Duration) -> Result<(), String> {
     crate::options::check_ttl(ttl)
 }
 
+/// A duration as people write it: a number and `ms`, `s`, `m` or `h`; `None` when it is none.
+#[must_use]
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    crate::options::duration(text)
+}
+
 /// Where in the code a section was asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Code {

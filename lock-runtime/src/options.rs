@@ -135,3 +135,18 @@ pub(crate) fn check_wait(wait: Wait) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+/// A duration as people write it: a number and `ms`, `s`, `m` or `h`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds: u64 = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok()?;
+    number.checked_mul(milliseconds).map(Duration::from_millis)
+}

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::backend::memory::MemoryBackend;
 use crate::clock::Clock;
 use crate::error::LockError;
-use crate::options::Wait;
+use crate::options::{self, Wait};
 use crate::owner::Process;
 
 /// The backend that a URL names. A URL may hold a password: errors show its scheme alone.
@@ -95,26 +95,12 @@ pub(super) fn from_env(
 
 /// A duration as people write it: a number and `ms`, `s`, `m` or `h`.
 fn duration(variable: &str, text: &str, or: &str) -> Result<Duration, LockError> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let milliseconds = match unit.trim() {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        _ => None,
-    };
-    let number: Option<u64> = number.parse().ok();
-    number
-        .zip(milliseconds)
-        .and_then(|(number, milliseconds)| number.checked_mul(milliseconds))
-        .map(Duration::from_millis)
-        .ok_or_else(|| {
-            LockError::invalid_option(format!(
-                "{variable} is `{}`; write a number and a unit, such as `500ms`, `30s`, `5m` or `1h`{or}",
-                text.escape_debug()
-            ))
-        })
+    options::duration(text).ok_or_else(|| {
+        LockError::invalid_option(format!(
+            "{variable} is `{}`; write a number and a unit, such as `500ms`, `30s`, `5m` or `1h`{or}",
+            text.escape_debug()
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use lock_runtime::Wait;
+use lock_runtime::{__daemon, Wait};
 
 /// Foreign text as a terminal may see it: what is not plainly visible is escaped, such as control
 /// characters, and characters that turn the direction of writing.
@@ -41,22 +41,13 @@ impl fmt::Display for Shown {
 
 /// Reads a duration: a number and `ms`, `s`, `m` or `h`; zero needs no unit.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let milliseconds = match unit {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        "" if number.bytes().all(|digit| digit == b'0') => Some(1),
-        _ => None,
+    let is_zero = !text.is_empty() && text.bytes().all(|byte| byte == b'0');
+    let read = match text {
+        _ if is_zero => Some(Duration::ZERO),
+        _ if text.contains(char::is_whitespace) => None,
+        _ => __daemon::duration(text),
     };
-    let number: Option<u64> = number.parse().ok();
-    number
-        .zip(milliseconds)
-        .and_then(|(number, milliseconds)| number.checked_mul(milliseconds))
-        .map(Duration::from_millis)
-        .ok_or_else(|| "write a number and a unit, such as 500ms, 30s, 5m or 1h".to_owned())
+    read.ok_or_else(|| "write a number and a unit, such as 500ms, 30s, 5m or 1h".to_owned())
 }
 
 /// Reads a wait: a duration or `forever`.
