@@ -8,7 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use ctl_support::daemon::Daemon;
-use ctl_support::{Running, code, eventually, stderr, stdout, without_store};
+use ctl_support::patience::eventually;
+use ctl_support::{Running, code, stderr, stdout, without_store};
 use serde_json::{Value, json};
 
 /// Holds a lock until its input ends, and says its token.

@@ -6,7 +6,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use ctl_support::daemon::Daemon;
-use ctl_support::{Running, code, eventually, is_alive, signal_to, stderr, stdout, warden};
+use ctl_support::patience::eventually;
+use ctl_support::{Running, code, is_alive, signal_to, stderr, stdout, warden};
 
 /// Holds a lock until its input ends, and says its token.
 const HOLD: &str = "echo $LOCK_TOKEN; read line; exit 0";
@@ -147,6 +148,20 @@ fn assert_one_after_the_other(daemon: &Daemon) {
     assert_eq!(lines.next(), None, "{text}");
 }
 
+/// Kills a `lockctl` whose command is stubborn: the next command begins before the lease is over,
+/// and after the stubborn one has ended.
+#[track_caller]
+fn the_next_one_follows(daemon: &Daemon, mut first: Running, stubborn: i32) {
+    let second = next(daemon, stubborn);
+    let start = Instant::now();
+    first.signal("KILL");
+    first.child.wait().unwrap();
+    let (code, _, errors) = second.end();
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(start.elapsed() < LEASE / 2, "the lease was waited for");
+    assert_one_after_the_other(daemon);
+}
+
 /// The lease, unless it is said otherwise.
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -155,14 +170,7 @@ fn when_lockctl_is_killed_the_command_has_ended_before_the_next_begins() {
     let daemon = Daemon::start();
     let mut first = stubborn(&daemon, &[]);
     let stubborn = first.number();
-    let second = next(&daemon, stubborn);
-    let start = Instant::now();
-    first.signal("KILL");
-    first.child.wait().unwrap();
-    let (code, _, errors) = second.end();
-    assert_eq!((code, errors.as_str()), (Some(0), ""));
-    assert!(start.elapsed() < LEASE / 2, "the lease was waited for");
-    assert_one_after_the_other(&daemon);
+    the_next_one_follows(&daemon, first, stubborn);
 }
 
 #[test]
@@ -175,14 +183,7 @@ fn a_warden_that_took_the_place_of_another_does_the_same() {
     let replaced = || warden(first.pid()).filter(|warden| *warden != dead);
     eventually("another watches", || replaced().is_some_and(is_ready));
     assert!(is_alive(stubborn));
-    let second = next(&daemon, stubborn);
-    let start = Instant::now();
-    first.signal("KILL");
-    first.child.wait().unwrap();
-    let (code, _, errors) = second.end();
-    assert_eq!((code, errors.as_str()), (Some(0), ""));
-    assert!(start.elapsed() < LEASE / 2, "the lease was waited for");
-    assert_one_after_the_other(&daemon);
+    the_next_one_follows(&daemon, first, stubborn);
 }
 
 /// Whether a warden has begun to wait for orders: it has all its signals blocked before it does.

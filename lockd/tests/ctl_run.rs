@@ -6,9 +6,9 @@ mod ctl_support;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use ctl_support::patience::eventually;
 use ctl_support::{
-    Running, code, eventually, is_alive, lockctl, run, signal_to, state, stderr, stdout,
-    undisturbed, warden,
+    Running, code, is_alive, lockctl, run, signal_to, state, stderr, stdout, undisturbed, warden,
 };
 
 #[test]

@@ -8,7 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use ctl_support::{Running, eventually, is_alive};
+use ctl_support::patience::eventually;
+use ctl_support::{Running, is_alive};
 use lock_runtime::LockManager;
 use serde_json::json;
 

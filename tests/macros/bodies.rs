@@ -137,7 +137,10 @@ async fn recursive(depth: u8) -> R<u8> {
 
 #[locked("inner")]
 async fn with_inner_attributes() -> R<u8> {
-    #![allow(unused_variables)]
+    #![allow(
+        unused_variables,
+        reason = "an inner attribute is kept where it stands"
+    )]
     let unused = 1;
     enum Shape {
         Ok,
@@ -150,7 +153,10 @@ async fn with_inner_attributes() -> R<u8> {
 
 #[locked("inner")]
 fn with_inner_attributes_sync() -> R<u8> {
-    #![allow(unused_variables)]
+    #![allow(
+        unused_variables,
+        reason = "an inner attribute is kept where it stands"
+    )]
     let unused = 1;
     Ok(1)
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::environment::without_environment;
 use super::{Running, code, stderr, stdout, without_store};
 
 /// A daemon in a folder of its own; it ends with the test.
@@ -100,16 +101,7 @@ impl Daemon {
     /// After it was killed.
     pub(crate) fn start_again(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockd"));
-        for variable in [
-            "LOCKD_SOCKET",
-            "LOCKD_LOG",
-            "LISTEN_FDS",
-            "LISTEN_PID",
-            "NOTIFY_SOCKET",
-            "STATE_DIRECTORY",
-        ] {
-            command.env_remove(variable);
-        }
+        without_environment(&mut command);
         command.arg("--socket").arg(self.socket());
         command.arg("--state").arg(state(self.folder.path()));
         // Nobody reads what it logs.

@@ -1,17 +1,16 @@
 //! Running the real `lockctl`, and waiting for what it brings about.
 
-// Every test binary uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "every test binary uses a part of it")]
 
 pub(crate) mod daemon;
+#[path = "../common/environment.rs"]
+mod environment;
+#[path = "../common/patience.rs"]
+pub(crate) mod patience;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-/// The longest that a test waits before it fails.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A `lockctl` whose environment says nothing of locks, on locks in its own memory.
 pub(crate) fn lockctl(arguments: &[&str]) -> Command {
@@ -150,13 +149,4 @@ pub(crate) fn warden(pid: i32) -> Option<i32> {
                 .any(|part| part == b"__warden")
         })
     })
-}
-
-/// Looks until it is true.
-pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_true() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

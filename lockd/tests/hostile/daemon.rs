@@ -1,5 +1,10 @@
 //! The program `lockd` in a process of its own, and what the system says of it.
 
+#[path = "../common/environment.rs"]
+mod environment;
+#[path = "../common/patience.rs"]
+mod patience;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,9 +15,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::honest::Honest;
-
-/// Longer than anything takes on a machine that is busy with other things.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+use environment::without_environment;
+pub(crate) use patience::{LONG, eventually};
 
 /// How slowly the slowest hundredth of an honest client's requests may be answered. It is
 /// generous, for debug builds on busy machines; what was measured is printed.
@@ -48,10 +52,9 @@ impl Daemon {
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        for variable in ["LOCKD_SOCKET", "LOCKD_LOG", "LISTEN_FDS", "NOTIFY_SOCKET"] {
-            command.env_remove(variable);
-        }
-        let mut child = command.spawn().expect("it starts");
+        let mut child = without_environment(&mut command)
+            .spawn()
+            .expect("it starts");
         let warden = Command::new("/bin/sh")
             .args(["-c", "read _; kill -9 \"$0\"", &child.id().to_string()])
             .stdin(Stdio::piped())
@@ -167,15 +170,5 @@ impl Drop for Daemon {
             drop(child.kill());
             drop(child.wait());
         }
-    }
-}
-
-/// Waits until something is so, and fails when it is not in good time.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in good time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -17,6 +17,17 @@ fn impatient(daemon: &Daemon) -> Settings {
     }
 }
 
+/// One who holds `task:a`, one who waits for it, and the token of the first.
+fn holder_and_rival(daemon: &Daemon) -> (Process<Worker>, Process<Worker>, u64) {
+    let settings = Settings::new(daemon.url());
+    let [holder, rival] = [(); 2].map(|()| Process::<Worker>::ready(&settings));
+    holder.calls(1, "a");
+    let (token, _) = holder.holds(1);
+    rival.calls(1, "a");
+    Eye::on(daemon.socket()).until_waiting("task:a", 1);
+    (holder, rival, token)
+}
+
 #[test]
 fn while_the_daemon_stands_still_calls_fail_in_time_and_afterwards_they_do_not() {
     let daemon = Daemon::start();
@@ -89,12 +100,7 @@ fn without_a_daemon_nothing_is_entered_and_what_is_held_is_lost_before_its_lease
 #[test]
 fn a_daemon_that_comes_back_within_the_lease_is_not_noticed() {
     let mut daemon = Daemon::start();
-    let settings = Settings::new(daemon.url());
-    let [holder, rival] = [(); 2].map(|()| Process::<Worker>::ready(&settings));
-    holder.calls(1, "a");
-    let (token, _) = holder.holds(1);
-    rival.calls(1, "a");
-    Eye::on(daemon.socket()).until_waiting("task:a", 1);
+    let (holder, rival, token) = holder_and_rival(&daemon);
     for _ in 0..3 {
         daemon.kill();
         daemon.start_again();
@@ -114,12 +120,7 @@ fn a_daemon_that_comes_back_within_the_lease_is_not_noticed() {
 #[test]
 fn whoever_dies_while_there_is_no_daemon_keeps_nobody_waiting() {
     let mut daemon = Daemon::start();
-    let settings = Settings::new(daemon.url());
-    let [holder, rival] = [(); 2].map(|()| Process::<Worker>::ready(&settings));
-    holder.calls(1, "a");
-    let (token, _) = holder.holds(1);
-    rival.calls(1, "a");
-    Eye::on(daemon.socket()).until_waiting("task:a", 1);
+    let (holder, rival, token) = holder_and_rival(&daemon);
     daemon.kill();
     holder.kill();
     let restarted = now();

@@ -1,5 +1,8 @@
 //! The program `lockd`, as a process that can be killed, stopped and started again.
 
+#[path = "../common/environment.rs"]
+mod environment;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::client::{LONG, eventually};
+use environment::without_environment;
 
 /// A daemon in a folder of its own, which is nobody else's. It is killed at the latest when this
 /// is dropped.
@@ -36,14 +40,12 @@ impl Daemon {
     pub(crate) fn start_again(&mut self) {
         assert!(self.child.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(self.log());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lockd"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockd"));
+        let mut child = without_environment(&mut command)
             .arg("--socket")
             .arg(&self.socket)
             .arg("--state")
             .arg(self.base.path().join("state").join("l.state"))
-            .env_remove("LISTEN_FDS")
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("LOCKD_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.expect("a log"))

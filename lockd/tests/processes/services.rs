@@ -102,17 +102,23 @@ fn somebody_new_follows_a_killed_holder_at_once() {
     judge(&kill_holders(20, true));
 }
 
+/// One who holds `task:a`, a worker that waits for it, and one who waits behind the worker.
+fn worker_in_the_queue(daemon: &Daemon, eye: &mut Eye) -> (Next, Process<Worker>, Next) {
+    let mut holder = Next::waits(daemon.socket(), "task:a", 1);
+    holder.enters();
+    let worker = worker(daemon, 60_000);
+    worker.calls(1, "a");
+    eye.until_waiting("task:a", 1);
+    let next = Next::waits(daemon.socket(), "task:a", 2);
+    eye.until_waiting("task:a", 2);
+    (holder, worker, next)
+}
+
 #[test]
 fn a_killed_waiter_leaves_the_queue() {
     let daemon = Daemon::start();
     let mut eye = Eye::on(daemon.socket());
-    let mut holder = Next::waits(daemon.socket(), "task:a", 1);
-    holder.enters();
-    let worker = worker(&daemon, 60_000);
-    worker.calls(1, "a");
-    eye.until_waiting("task:a", 1);
-    let mut next = Next::waits(daemon.socket(), "task:a", 2);
-    eye.until_waiting("task:a", 2);
+    let (mut holder, worker, mut next) = worker_in_the_queue(&daemon, &mut eye);
     worker.kill();
     eye.until_waiting("task:a", 1);
     holder.leaves();
@@ -149,13 +155,7 @@ fn a_holder_that_stands_still_past_its_lease_is_followed_and_cancelled() {
 fn a_waiter_that_stands_still_is_passed_over_and_served_later() {
     let daemon = Daemon::start();
     let mut eye = Eye::on(daemon.socket());
-    let mut holder = Next::waits(daemon.socket(), "task:a", 1);
-    holder.enters();
-    let worker = worker(&daemon, 60_000);
-    worker.calls(1, "a");
-    eye.until_waiting("task:a", 1);
-    let mut next = Next::waits(daemon.socket(), "task:a", 2);
-    eye.until_waiting("task:a", 2);
+    let (mut holder, worker, mut next) = worker_in_the_queue(&daemon, &mut eye);
     worker.freeze(true);
     let left = now();
     holder.leaves();

@@ -1,17 +1,19 @@
 //! A client that says lines of JSON, and a daemon for it.
 
+#[path = "../common/patience.rs"]
+mod patience;
+
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lockd::engine::Limits;
 use lockd::server::{Allowed, Server, Settings, SocketSource, StatePlace};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Longer than anything takes on a machine that is busy with other things.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) use patience::{LONG, eventually};
 
 /// So long that a wrong answer would have come; what passes by accident passes on a slow machine.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
@@ -133,14 +135,4 @@ pub(crate) fn daemon() -> (TempDir, Server) {
 
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
-}
-
-/// Waits until something is so, and fails when it is not in good time.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in good time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

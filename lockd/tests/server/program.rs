@@ -1,5 +1,8 @@
 //! The program `lockd`: what its operator sees.
 
+#[path = "../common/environment.rs"]
+mod environment;
+
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -12,6 +15,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{Client, LONG, eventually, folder};
+use environment::without_environment;
 
 const LOCKD: &str = env!("CARGO_BIN_EXE_lockd");
 
@@ -35,19 +39,6 @@ fn with_places(command: &mut Command, base: &TempDir) {
         .arg("--state")
         .arg(base.path().join("state").join("l.state"));
     without_environment(command);
-}
-
-fn without_environment(command: &mut Command) {
-    for variable in [
-        "LOCKD_SOCKET",
-        "LOCKD_LOG",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "NOTIFY_SOCKET",
-        "STATE_DIRECTORY",
-    ] {
-        command.env_remove(variable);
-    }
 }
 
 impl Program {
