@@ -100,6 +100,8 @@ pub use options::{
 mod owner;
 pub use owner::{Owner, OwnerId, OwnerInfo};
 
+mod race;
+
 mod request;
 pub use request::{BlockingLockRequest, LockRequest, lock, with_lock};
 

@@ -5,6 +5,7 @@
 
 mod faulty;
 mod listed;
+mod remote;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -12,11 +13,26 @@ use std::time::Duration;
 
 use faulty::{Fault, Faulty};
 use listed::{CONTROLS, KEPT_BY_THE_RUNTIME};
+use lock_runtime::LockManagerBuilder;
 use lock_runtime::conformance::{Subject, Suite, Verdict, case_names, verdict};
+use remote::{Line, Remote};
 
 fn store(fault: Fault) -> Subject {
-    let store = Faulty::new(fault);
-    Subject::new(move |manager| manager.backend(store.clone()).connect())
+    let (store, line) = (Faulty::new(fault), Line::default());
+    let (cut, stopped) = ((store.clone(), line.clone()), (store.clone(), line.clone()));
+    let connect = move |manager: LockManagerBuilder| {
+        let seen = store.seen_with(manager.chosen_clock());
+        manager.backend(Remote::over(seen, &line, true)).connect()
+    };
+    Subject::new(connect)
+        .breakable(move |is_cut| {
+            cut.1.cut(is_cut);
+            cut.0.cut(is_cut);
+        })
+        .restartable(move |is_stopped| {
+            stopped.1.cut(is_stopped);
+            stopped.0.stop(is_stopped);
+        })
         .short_ttl(Duration::from_millis(300))
 }
 

@@ -41,6 +41,22 @@ pub(crate) const CONTROLS: &[(Fault, &[&str])] = &[
         &["identity::a_lock_is_assigned_to_one_caller"],
     ),
     (
+        Fault::BelievesTheContendersClock,
+        &["S1::a_contender_whose_clock_is_ahead_does_not_enter_early"],
+    ),
+    (
+        Fault::ForgetsWhenCut,
+        &["L1::a_section_goes_on_after_a_short_cut"],
+    ),
+    (
+        Fault::ForgetsWhenStarted,
+        &[
+            "restart::an_assignment_stays",
+            "restart::nobody_enters_beside_a_section_that_was_held_before",
+            "restart::tokens_rise",
+        ],
+    ),
+    (
         Fault::ContenderDecidesTheLease,
         &["S1::a_contender_with_a_shorter_ttl_does_not_enter_early"],
     ),
@@ -90,6 +106,7 @@ pub(crate) const CONTROLS: &[(Fault, &[&str])] = &[
     (
         Fault::ForgetsToExpire,
         &[
+            "S1::a_holder_whose_clock_stands_still_is_followed_within_its_lease",
             "L3::a_process_that_falls_silent_is_followed_within_its_lease",
             "L3::a_silent_owner_is_followed_within_its_lease",
             "S8::a_release_that_fails_does_not_replace_the_result",
@@ -162,6 +179,7 @@ pub(crate) const CONTROLS: &[(Fault, &[&str])] = &[
     (
         Fault::LastComeFirstServed,
         &[
+            "L4::a_waiter_keeps_its_place_over_a_cut",
             "L4::waiters_are_served_in_order_of_arrival",
             "L4::who_comes_later_does_not_pass_a_waiter",
             "shared::a_writer_that_waits_is_not_passed_by_readers",
@@ -170,6 +188,8 @@ pub(crate) const CONTROLS: &[(Fault, &[&str])] = &[
     (
         Fault::LeaksCancelled,
         &[
+            "L2::a_request_that_comes_after_its_cancellation_leaves_nothing",
+            "L2::a_wait_that_is_cancelled_during_a_cut_leaves_nothing",
             "L2::two_hundred_cancelled_acquires_of_a_free_name_leave_nothing",
             "L2::two_hundred_cancelled_waits_leave_nothing",
             "several::nothing_is_left_when_a_wait_for_one_is_cancelled",
@@ -198,6 +218,8 @@ pub(crate) const CONTROLS: &[(Fault, &[&str])] = &[
     (
         Fault::LosesWakeUps,
         &[
+            "restart::a_waiter_enters_afterwards",
+            "L4::a_waiter_enters_after_a_cut",
             "L4::a_waiter_is_woken_by_a_release",
             "L4::a_waiter_is_woken_by_every_release",
             "S5::a_guard_is_not_held_once_another_has_the_name",
@@ -249,6 +271,7 @@ pub(crate) const CONTROLS: &[(Fault, &[&str])] = &[
     (
         Fault::ReleaseDoesNothing,
         &[
+            "restart::a_section_that_was_held_before_is_released",
             "several::a_name_that_is_named_twice_is_one",
             "L4::a_waiter_is_woken_by_a_dropped_guard",
             "L1::a_dropped_guard_releases",
@@ -289,6 +312,7 @@ pub(crate) const CONTROLS: &[(Fault, &[&str])] = &[
     (
         Fault::RepeatsTokens,
         &[
+            "S2::tokens_rise_over_a_cut",
             "S2::a_reentry_has_the_token_of_its_section",
             "S2::a_token_rises_when_a_lease_has_ended",
             "S2::the_token_comes_with_the_grant",

@@ -11,7 +11,7 @@ use custom_backend::{Store, StoreBackend};
 use lock_runtime::conformance::Subject;
 use lock_runtime::{Clock, ManualClock, MemoryBackend};
 use minimal::Minimal;
-use remote::Remote;
+use remote::{Line, Remote};
 
 /// The embedded backend on the system's clock.
 fn memory() -> Subject {
@@ -34,18 +34,21 @@ fn minimal() -> Subject {
 
 /// The way of a remote store that pushes: driver thread, renewals, leases that end.
 fn remote() -> Subject {
-    distant(Remote::pushing())
+    distant(true)
 }
 
 /// The way of a remote store that has to be polled.
 fn polled() -> Subject {
-    distant(Remote::polled())
+    distant(false)
 }
 
-fn distant(remote: Remote) -> Subject {
-    let connection = remote.clone();
+fn distant(can_queue: bool) -> Subject {
+    let (store, line) = (MemoryBackend::leased(Clock::system()), Line::default());
+    let remote = Remote::over(store, &line, can_queue);
+    let other_line = line.clone();
     Subject::new(move |manager| manager.backend(remote.clone()).connect())
-        .breakable(move |is_cut| connection.cut(is_cut))
+        .breakable(move |is_cut| line.cut(is_cut))
+        .restartable(move |is_stopped| other_line.cut(is_stopped))
 }
 
 /// What a user writes: the five required methods.

@@ -1,4 +1,4 @@
-//! Locks in memory, as far away as a store on another host.
+//! A store as far away as one on another host.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,58 +7,88 @@ use std::time::Duration;
 use lock_runtime::backend::{
     Answer, Backend, Change, ChangeAnswer, Grant, Release, Reply, Request,
 };
-use lock_runtime::{
-    BackendError, Capabilities, Clock, Lease, LockInfo, LockName, MemoryBackend, Owner,
-};
+use lock_runtime::{BackendError, Capabilities, Lease, LockInfo, LockName, Owner};
+use tokio::sync::Notify;
+
+/// A connection that can be cut.
+#[derive(Clone, Default)]
+pub(crate) struct Line(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    is_cut: AtomicBool,
+    mended: Notify,
+}
+
+impl Line {
+    pub(crate) fn cut(&self, is_cut: bool) {
+        self.0.is_cut.store(is_cut, Ordering::SeqCst);
+        self.0.mended.notify_waiters();
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.is_cut.load(Ordering::SeqCst)
+    }
+
+    async fn until_mended(&self) {
+        loop {
+            let mended = self.0.mended.notified();
+            if !self.is_cut() {
+                return;
+            }
+            mended.await;
+        }
+    }
+}
 
 /// Every answer takes a moment, and the connection can be cut.
 #[derive(Clone)]
 pub(crate) struct Remote {
-    store: MemoryBackend,
-    is_cut: Arc<AtomicBool>,
+    store: Arc<dyn Backend>,
+    line: Line,
     can_queue: bool,
 }
 
 impl Remote {
-    /// One that queues and pushes.
-    pub(crate) fn pushing() -> Self {
+    /// One that pushes, or else has to be asked again and again.
+    pub(crate) fn over(store: impl Backend, line: &Line, can_queue: bool) -> Self {
         Self {
-            store: MemoryBackend::leased(Clock::system()),
-            is_cut: Arc::default(),
-            can_queue: true,
+            can_queue,
+            store: Arc::new(store),
+            line: line.clone(),
         }
-    }
-
-    /// One that has to be asked again and again.
-    pub(crate) fn polled() -> Self {
-        Self {
-            can_queue: false,
-            ..Self::pushing()
-        }
-    }
-
-    pub(crate) fn cut(&self, is_cut: bool) {
-        self.is_cut.store(is_cut, Ordering::SeqCst);
     }
 
     /// Sends a request when the connection is whole, and loses the answer when it is not.
     fn carry<T: Send + Unpin + 'static>(
         &self,
-        send: impl FnOnce(&MemoryBackend) -> Reply<Result<T, BackendError>> + Send + 'static,
+        send: impl FnOnce(&dyn Backend) -> Reply<Result<T, BackendError>> + Send + 'static,
     ) -> Reply<Result<T, BackendError>> {
-        let (store, is_cut) = (self.store.clone(), Arc::clone(&self.is_cut));
+        let (store, line) = (Arc::clone(&self.store), self.line.clone());
         Reply::later(async move {
             tokio::time::sleep(Duration::from_micros(100)).await;
-            if is_cut.load(Ordering::SeqCst) {
+            if line.is_cut() {
                 return Err(BackendError::new("the connection is cut").effect_unknown());
             }
-            let answer = send(&store).await;
+            let answer = send(&*store).await;
             tokio::time::sleep(Duration::from_micros(100)).await;
-            if is_cut.load(Ordering::SeqCst) {
+            if line.is_cut() {
                 return Err(BackendError::new("the connection was cut").effect_unknown());
             }
             answer
         })
+    }
+
+    /// What the store does for a lease it does at once: only the answer takes its time.
+    fn at_once<T: Send + Unpin + 'static>(
+        &self,
+        send: impl FnOnce(&dyn Backend) -> Reply<Result<T, BackendError>>,
+    ) -> Reply<Result<T, BackendError>> {
+        if self.line.is_cut() {
+            return Reply::now(Err(BackendError::new("the connection is cut")));
+        }
+        let answer = send(&*self.store);
+        self.carry(move |_| answer)
     }
 }
 
@@ -74,7 +104,7 @@ impl Backend for Remote {
     }
 
     fn connect(&self) -> Reply<Result<(), BackendError>> {
-        self.carry(Backend::connect)
+        self.carry(|store| store.connect())
     }
 
     fn try_acquire(&self, request: &Request) -> Reply<Result<Answer, BackendError>> {
@@ -83,19 +113,33 @@ impl Backend for Remote {
     }
 
     fn acquire(&self, request: &Request) -> Reply<Result<Answer, BackendError>> {
-        let request = request.clone();
-        self.carry(move |store| store.acquire(&request))
+        let (request, line) = (request.clone(), self.line.clone());
+        self.carry(move |store| {
+            let answer = store.acquire(&request);
+            // Who waits asks again when the connection is back, and gets the same answer.
+            Reply::later(async move {
+                let answer = answer.await;
+                line.until_mended().await;
+                answer
+            })
+        })
     }
 
     fn renew(&self, lease: &Lease, ttl: Duration) -> Reply<Result<bool, BackendError>> {
-        // What the store does for a lease it does at once: only the answer takes its time.
-        let answer = self.at_once(|store| store.renew(lease, ttl));
-        self.carry(move |_| answer)
+        self.at_once(|store| store.renew(lease, ttl))
     }
 
     fn release(&self, lease: &Lease, how: Release) -> Reply<Result<bool, BackendError>> {
-        let answer = self.at_once(|store| store.release(lease, how));
-        self.carry(move |_| answer)
+        if how == Release::Finished || !self.line.is_cut() {
+            return self.at_once(|store| store.release(lease, how));
+        }
+        // What is taken back is taken back later, and all that comes after it is cut off as well.
+        let answer = self.store.release(lease, how);
+        let line = self.line.clone();
+        Reply::later(async move {
+            line.until_mended().await;
+            answer.await
+        })
     }
 
     fn inspect(&self, name: &LockName) -> Reply<Result<LockInfo, BackendError>> {
@@ -121,18 +165,5 @@ impl Backend for Remote {
     fn list(&self, namespace: &str, prefix: &str) -> Reply<Result<Vec<LockInfo>, BackendError>> {
         let (namespace, prefix) = (namespace.to_owned(), prefix.to_owned());
         self.carry(move |store| store.list(&namespace, &prefix))
-    }
-}
-
-impl Remote {
-    fn at_once<T: Send + 'static>(
-        &self,
-        send: impl FnOnce(&MemoryBackend) -> Reply<Result<T, BackendError>>,
-    ) -> Reply<Result<T, BackendError>> {
-        if self.is_cut.load(Ordering::SeqCst) {
-            Reply::now(Err(BackendError::new("the connection is cut")))
-        } else {
-            send(&self.store)
-        }
     }
 }

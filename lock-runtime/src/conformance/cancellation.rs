@@ -21,7 +21,7 @@ cases! {
 const CANCELLED: u32 = 200;
 
 /// Nobody holds it, nobody waits, and it is not listed.
-async fn nothing_is_left(stage: &Stage, manager: &LockManager, name: &str) -> Outcome {
+pub(super) async fn nothing_is_left(stage: &Stage, manager: &LockManager, name: &str) -> Outcome {
     stage.until_free(manager, name).await?;
     stage.until_waiting(manager, name, 0).await?;
     // A request that comes late would still make it busy.

@@ -38,6 +38,8 @@ pub(super) enum Need {
     Queue,
     /// A store outside this process.
     Remote,
+    /// A store that the subject can stop and start again.
+    Restartable,
     Shared,
     /// A capability that is missing.
     Undeclared,
@@ -65,6 +67,10 @@ impl Need {
             Self::Remote => (
                 !can.embedded,
                 "the backend is embedded: it answers inline and its leases are not renewed",
+            ),
+            Self::Restartable => (
+                subject.stop.is_some(),
+                "the subject says nothing of how its store is started anew",
             ),
             Self::Shared => (can.shared, "the backend does not declare `shared`"),
             Self::Undeclared => (

@@ -1,6 +1,5 @@
 //! One acquisition by hand: the requests that a backend gets, without the runtime around them.
 
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,8 @@ use crate::error::{BackendError, LockError};
 use crate::fencing::FencingToken;
 use crate::lease::{SharedTerms, Terms};
 use crate::manager::LockManager;
-use crate::options::{Mode, OnLost, Wait};
+use crate::options::Wait;
 use crate::owner::Owner;
-use crate::site::Origin;
 
 /// An owner with its request, which nobody renews and nobody releases.
 pub(super) struct Raw {
@@ -35,17 +33,10 @@ impl Raw {
         at_least: Duration,
     ) -> Result<Self, LockError> {
         let terms = SharedTerms::from(Terms {
-            origin: Origin::Called(Location::caller()),
-            mode: Mode::Exclusive,
-            wait: Wait::NONE,
             ttl,
-            max_hold: None,
             at_least,
             renewed: false,
-            linger: false,
-            reentrant: false,
-            on_lost: OnLost::Cancel,
-            auth: None,
+            ..Terms::plain(Wait::NONE)
         });
         let name = manager.inner().resolve(name)?;
         let lease = manager.reference().lease_of(None, &terms, None, name)?;

@@ -26,6 +26,9 @@ const FAMILIES: &[&[Case]] = &[
     super::results::CASES,
     super::release::CASES,
     super::cancellation::CASES,
+    super::connection::CASES,
+    super::restart::CASES,
+    super::clocks::CASES,
     super::waiting::CASES,
     super::bounds::CASES,
     super::shared::CASES,
@@ -72,8 +75,31 @@ impl Suite {
         name: &str,
         make: impl Fn() -> Subject + Send + Sync + 'static,
     ) -> Self {
+        self.add(name, |_| true, make);
+        self
+    }
+
+    /// Adds the cases whose names contain a text, for one store: those of the family `restart`,
+    /// say, for a server that a case has to itself.
+    #[must_use]
+    pub fn cases_of(
+        mut self,
+        name: &str,
+        text: &str,
+        make: impl Fn() -> Subject + Send + Sync + 'static,
+    ) -> Self {
+        self.add(name, |case| full_name(case).contains(text), make);
+        self
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        is_meant: impl Fn(&Case) -> bool,
+        make: impl Fn() -> Subject + Send + Sync + 'static,
+    ) {
         let make = Arc::new(make);
-        for case in cases() {
+        for case in cases().filter(|case| is_meant(case)) {
             let make = Arc::clone(&make);
             let trial = Trial::ignorable_test(format!("{name}::{}", full_name(case)), move || {
                 match run(&*make, case) {
@@ -84,7 +110,6 @@ impl Suite {
             });
             self.trials.push(trial);
         }
-        self
     }
 
     /// Adds a test of another kind to the run.

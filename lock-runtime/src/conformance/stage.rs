@@ -91,6 +91,16 @@ impl Stage {
         }
     }
 
+    /// Stops the store without a warning, and starts it again.
+    pub(super) fn restart(&self) {
+        if let Some(stop) = &self.0.subject.stop {
+            tokio::task::block_in_place(|| {
+                stop(true);
+                stop(false);
+            });
+        }
+    }
+
     /// A lease short enough for a case to wait for its end.
     pub(super) fn ttl(&self) -> Duration {
         self.0.subject.short_ttl

@@ -12,6 +12,7 @@ use crate::manager::{LockManager, LockManagerBuilder};
 type Connecting = Pin<Box<dyn Future<Output = Result<LockManager, LockError>> + Send>>;
 type Connect = Box<dyn Fn(LockManagerBuilder) -> Connecting + Send + Sync>;
 type Cut = Box<dyn Fn(bool) + Send + Sync>;
+type Stop = Box<dyn Fn(bool) + Send + Sync>;
 
 /// Short enough for a case to wait for its end, long enough for a busy machine to renew it.
 const SHORT_TTL: Duration = Duration::from_millis(600);
@@ -29,6 +30,7 @@ pub struct Subject {
     pub(super) short_ttl: Duration,
     pub(super) patience: Duration,
     pub(super) cut: Option<Cut>,
+    pub(super) stop: Option<Stop>,
 }
 
 impl Subject {
@@ -48,6 +50,7 @@ impl Subject {
             short_ttl: SHORT_TTL,
             patience: PATIENCE,
             cut: None,
+            stop: None,
         }
     }
 
@@ -83,6 +86,19 @@ impl Subject {
         self
     }
 
+    /// How the store itself is stopped without a warning (`true`) and started again with what it
+    /// had kept (`false`). Needs a store that the case has to itself: see [`Suite::cases_of`].
+    ///
+    /// The function is called on a thread on which it may block, and returns when the store has
+    /// ended, or answers again.
+    ///
+    /// [`Suite::cases_of`]: super::Suite::cases_of
+    #[must_use]
+    pub fn restartable(mut self, stop: impl Fn(bool) + Send + Sync + 'static) -> Self {
+        self.stop = Some(Box::new(stop));
+        self
+    }
+
     pub(super) async fn connect(
         &self,
         builder: LockManagerBuilder,
@@ -98,6 +114,7 @@ impl fmt::Debug for Subject {
             .field("short_ttl", &self.short_ttl)
             .field("patience", &self.patience)
             .field("breakable", &self.cut.is_some())
+            .field("restartable", &self.stop.is_some())
             .finish_non_exhaustive()
     }
 }

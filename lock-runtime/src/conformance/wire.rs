@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::backend::{
     Answer, Backend, Capabilities, Change, ChangeAnswer, Grant, Release, Reply, Request,
@@ -19,30 +21,58 @@ const WHOLE: u8 = 0;
 const REFUSING: u8 = 1;
 const SILENT: u8 = 2;
 const LOSING_REPLIES: u8 = 3;
+const HOLDING: u8 = 4;
 
 /// A wire that a case can cut and mend.
 #[derive(Clone, Default)]
-pub(crate) struct Wire(Arc<AtomicU8>);
+pub(crate) struct Wire(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    mode: AtomicU8,
+    /// How many requests are held back.
+    held: AtomicUsize,
+    changed: Notify,
+}
 
 impl Wire {
-    /// Everything gets through.
+    /// Everything gets through; what was held back does so now.
     pub(super) fn mend(&self) {
-        self.0.store(WHOLE, Ordering::SeqCst);
+        self.set(WHOLE);
+    }
+
+    /// Requests for sections are held back until the wire is mended; all others overtake them.
+    pub(super) fn hold(&self) {
+        self.set(HOLDING);
+    }
+
+    /// How many requests are held back.
+    pub(super) fn held(&self) -> usize {
+        self.0.held.load(Ordering::SeqCst)
     }
 
     /// Nothing gets through, and the manager is told so at once.
     pub(super) fn refuse(&self) {
-        self.0.store(REFUSING, Ordering::SeqCst);
+        self.set(REFUSING);
     }
 
     /// Nothing gets through, and no answer ever comes.
     pub(super) fn silence(&self) {
-        self.0.store(SILENT, Ordering::SeqCst);
+        self.set(SILENT);
     }
 
     /// Requests take effect, and their answers are lost.
     pub(super) fn lose_replies(&self) {
-        self.0.store(LOSING_REPLIES, Ordering::SeqCst);
+        self.set(LOSING_REPLIES);
+    }
+
+    fn set(&self, mode: u8) {
+        self.0.mode.store(mode, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
+
+    fn mode(&self) -> u8 {
+        self.0.mode.load(Ordering::SeqCst)
     }
 
     pub(crate) fn to(self, backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
@@ -56,8 +86,8 @@ impl Wire {
         &self,
         send: impl FnOnce() -> Reply<Result<T, BackendError>>,
     ) -> Reply<Result<T, BackendError>> {
-        match self.0.load(Ordering::SeqCst) {
-            WHOLE => send(),
+        match self.mode() {
+            WHOLE | HOLDING => send(),
             REFUSING => Reply::now(Err(BackendError::new("the wire is cut"))),
             LOSING_REPLIES => {
                 let reply = send();
@@ -73,13 +103,37 @@ impl Wire {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Wire({})", self.0.load(Ordering::SeqCst))
+        write!(f, "Wire({})", self.mode())
     }
 }
+
+type Entering = Reply<Result<Answer, BackendError>>;
 
 struct Wired {
     wire: Wire,
     backend: Arc<dyn Backend>,
+}
+
+impl Wired {
+    /// Carries a request for a section, now or when nothing is held back any more.
+    fn enter(&self, request: &Request, send: fn(&dyn Backend, &Request) -> Entering) -> Entering {
+        if self.wire.mode() != HOLDING {
+            return self.wire.carry(|| send(&*self.backend, request));
+        }
+        let (wire, backend) = (self.wire.clone(), Arc::clone(&self.backend));
+        let request = request.clone();
+        wire.0.held.fetch_add(1, Ordering::SeqCst);
+        Reply::later(async move {
+            loop {
+                let changed = wire.0.changed.notified();
+                if wire.mode() != HOLDING {
+                    break;
+                }
+                changed.await;
+            }
+            send(&*backend, &request).await
+        })
+    }
 }
 
 impl Backend for Wired {
@@ -96,7 +150,7 @@ impl Backend for Wired {
     }
 
     fn try_acquire(&self, request: &Request) -> Reply<Result<Answer, BackendError>> {
-        self.wire.carry(|| self.backend.try_acquire(request))
+        self.enter(request, |backend, request| backend.try_acquire(request))
     }
 
     fn renew(&self, lease: &Lease, ttl: Duration) -> Reply<Result<bool, BackendError>> {
@@ -112,7 +166,7 @@ impl Backend for Wired {
     }
 
     fn acquire(&self, request: &Request) -> Reply<Result<Answer, BackendError>> {
-        self.wire.carry(|| self.backend.acquire(request))
+        self.enter(request, |backend, request| backend.acquire(request))
     }
 
     fn adopt(&self, giver: Owner, request: &Request) -> Reply<Result<Option<Grant>, BackendError>> {

@@ -24,6 +24,25 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// The ordinary case, for tests and for the suite.
+    #[cfg(any(test, feature = "conformance"))]
+    #[track_caller]
+    pub(crate) fn plain(wait: Wait) -> Self {
+        Self {
+            origin: Origin::Called(std::panic::Location::caller()),
+            mode: Mode::Exclusive,
+            wait,
+            ttl: crate::options::DEFAULT_TTL,
+            max_hold: None,
+            at_least: Duration::ZERO,
+            renewed: true,
+            linger: false,
+            reentrant: false,
+            on_lost: OnLost::Cancel,
+            auth: None,
+        }
+    }
+
     /// Whether it asks for nothing but one owner at a time for as long as the body takes: the
     /// ordinary case. Terms that are not valid are not ordinary.
     #[inline]

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::call::{First, first};
 use super::{Hold, ManagerRef};
 use crate::backend::memory::{MemoryBackend, WaitInQueue};
 use crate::backend::{Answer, Grant, Patience, Reply, Request};
@@ -20,6 +19,7 @@ use crate::name::{LockName, NameError};
 use crate::observe;
 use crate::options::{Mode, Wait};
 use crate::owner::Owner;
+use crate::race::{First, first};
 
 /// An acquisition: decided already, or under way. Dropping it takes the request back.
 pub(crate) enum Acquiring {

@@ -107,6 +107,12 @@ impl LockManagerBuilder {
         self
     }
 
+    /// The clock that was chosen, for a backend that is made with it.
+    #[must_use]
+    pub fn chosen_clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Names are kept apart from those of other namespaces in the same store.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {

@@ -1,12 +1,12 @@
 //! One call to a backend: inline where it is embedded, on the manager's own thread elsewhere.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use super::{LockManager, ManagerRef};
 use crate::backend::Backend;
 use crate::error::{BackendError, LockError};
+use crate::race::{First, first};
 
 type Call<T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send>>;
 
@@ -40,22 +40,4 @@ impl ManagerRef {
             First::Right(()) => Err(LockError::unavailable(BackendError::timed_out(limit))),
         }
     }
-}
-
-/// Which of two futures was first.
-pub(crate) enum First<A, B> {
-    Left(A),
-    Right(B),
-}
-
-/// Waits for the first of two futures; the left one wins when both are ready.
-pub(crate) async fn first<A: Future, B: Future>(left: A, right: B) -> First<A::Output, B::Output> {
-    let (mut left, mut right) = (pin!(left), pin!(right));
-    std::future::poll_fn(move |cx| {
-        if let Poll::Ready(output) = left.as_mut().poll(cx) {
-            return Poll::Ready(First::Left(output));
-        }
-        right.as_mut().poll(cx).map(First::Right)
-    })
-    .await
 }

@@ -83,7 +83,7 @@ impl Driver {
             if self.under_way.requests.load(Ordering::Acquire) == 0 || clock.now() >= deadline {
                 return;
             }
-            let _ = super::call::first(changed, clock.sleep_until(deadline)).await;
+            let _ = crate::race::first(changed, clock.sleep_until(deadline)).await;
         }
     }
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ManagerRef;
-use super::call::{First, first};
 use crate::backend::Release;
 use crate::error::{BackendError, LockError, Lost};
 use crate::lease::{self, Lease};
 use crate::observe;
+use crate::race::{First, first};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// One name in hand. Dropping it gives it back in the background.

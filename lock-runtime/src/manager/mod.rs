@@ -20,7 +20,6 @@ use tokio::sync::Notify;
 
 pub(crate) use acquire::Acquiring;
 pub use builder::LockManagerBuilder;
-pub(crate) use call::{First, first};
 pub(crate) use hold::{Hold, Reentry, Released, Releasing};
 
 use crate::backend::memory::MemoryBackend;

@@ -327,7 +327,7 @@ impl Plan {
         outer: &Outer,
         patience: Patience,
     ) -> Result<tokio::sync::OwnedSemaphorePermit, LockError> {
-        use crate::manager::{First, first};
+        use crate::race::{First, first};
         let started = self.manager.clock.now();
         let deadline = patience.deadline(started).unwrap_or(Moment::from_nanos(0));
         let turn = Arc::clone(outer.gate()).acquire_owned();

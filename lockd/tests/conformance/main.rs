@@ -12,7 +12,7 @@ mod proxy;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lock_runtime::conformance::{Subject, Suite};
 use program::Daemon;
@@ -29,12 +29,30 @@ fn over(daemon: &Path) -> impl Fn() -> Subject + Send + Sync + 'static {
     }
 }
 
+/// A daemon that a case has to itself, to be killed and started again.
+fn its_own() -> Subject {
+    let daemon = Daemon::start();
+    let url = daemon.url();
+    let daemon = Mutex::new(daemon);
+    Subject::new(move |manager| manager.url(url.as_str()).connect()).restartable(
+        move |is_stopped| {
+            let mut daemon = daemon.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_stopped {
+                daemon.kill();
+            } else {
+                daemon.start_again();
+            }
+        },
+    )
+}
+
 fn main() -> ExitCode {
     let (_base, server) = client::daemon();
     let program = Daemon::start();
     let result = Suite::new()
         .subject("server", over(server.path()))
         .subject("program", over(program.socket()))
+        .cases_of("its_own", "restart::", its_own)
         .run();
     // Both have to be in their senses after all that.
     drop(client::Client::greeted(program.socket()));

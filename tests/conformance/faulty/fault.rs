@@ -6,6 +6,7 @@ pub(crate) enum Fault {
     /// Nothing: what fails here is a fault of the wrapper.
     None,
     // Exclusion and leases.
+    BelievesTheContendersClock,
     ContenderDecidesTheLease,
     ExpiresEarly,
     ForgetsToExpire,
@@ -18,6 +19,9 @@ pub(crate) enum Fault {
     RepeatsTokens,
     TokensForAll,
     TokensOfTheirOwnName,
+    // Connections and restarts.
+    ForgetsWhenCut,
+    ForgetsWhenStarted,
     // Owners.
     AdoptsForAnybody,
     ForcedOutComesBack,

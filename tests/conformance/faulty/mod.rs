@@ -5,7 +5,7 @@ mod fault;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -26,12 +26,18 @@ pub(crate) struct Faulty {
     fault: Fault,
     store: MemoryBackend,
     state: Arc<State>,
+    /// The clock of the manager that asks.
+    clock: Clock,
 }
 
 #[derive(Default)]
 struct State {
     /// The last grants of each name, with the time of the grant.
     granted: Mutex<HashMap<String, Vec<(Request, Instant)>>>,
+    /// The names that were assigned.
+    assigned: Mutex<Vec<LockName>>,
+    /// Whether it has forgotten everything, and counts its tokens anew.
+    is_new: AtomicBool,
     tokens: Mutex<HashMap<String, u64>>,
     last_token: AtomicU64,
     waiting: AtomicUsize,
@@ -49,6 +55,44 @@ impl Faulty {
             fault,
             store: MemoryBackend::leased(Clock::system()),
             state: Arc::default(),
+            clock: Clock::system(),
+        }
+    }
+
+    /// The same store, as a manager with this clock asks it.
+    pub(crate) fn seen_with(&self, clock: &Clock) -> Self {
+        let clock = clock.clone();
+        Self {
+            clock,
+            ..self.clone()
+        }
+    }
+
+    /// Its connections are cut, or mended.
+    pub(crate) fn cut(&self, is_cut: bool) {
+        if is_cut && self.fault == Fault::ForgetsWhenCut {
+            self.forget();
+        }
+    }
+
+    /// It is stopped, or started again.
+    pub(crate) fn stop(&self, is_stopped: bool) {
+        if is_stopped && self.fault == Fault::ForgetsWhenStarted {
+            self.forget();
+            self.state.is_new.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn forget(&self) {
+        for (request, _) in lock(&self.state.granted).drain().flat_map(|(_, all)| all) {
+            drop(self.store.release(request.lease(), Release::Abandoned));
+        }
+        for name in lock(&self.state.assigned).drain(..) {
+            drop(self.store.change(&Change::Unassign {
+                name,
+                giver: OnWhoseWord::Operator,
+                within: None,
+            }));
         }
     }
 
@@ -94,6 +138,14 @@ impl Faulty {
             Fault::SharedExcludes if request.mode() == Mode::Shared && !granted.is_empty() => {
                 Some(Answer::Busy(Busy::new()))
             }
+            Fault::BelievesTheContendersClock => {
+                for (earlier, _) in granted {
+                    if self.clock.now() >= Clock::system().now() + earlier.ttl() {
+                        drop(self.store.release(earlier.lease(), Release::Abandoned));
+                    }
+                }
+                None
+            }
             Fault::ContenderDecidesTheLease => {
                 for (earlier, since) in granted {
                     if earlier.owner() != request.owner() && since.elapsed() >= request.ttl() {
@@ -131,6 +183,10 @@ impl Faulty {
                     drop(self.store.renew(other.lease(), ttl));
                     drop(self.store.renew(lease, other.ttl().min(ttl)));
                 }
+            }
+            Fault::ForgetsWhenStarted if self.state.is_new.load(Ordering::SeqCst) => {
+                let number = self.state.last_token.fetch_add(1, Ordering::SeqCst) + 1;
+                grant.token = FencingToken::new(number);
             }
             Fault::NoTokens => grant.token = None,
             Fault::RepeatsTokens => {
@@ -386,6 +442,7 @@ impl Backend for Faulty {
     }
 
     fn change(&self, change: &Change) -> Reply<Result<ChangeAnswer, BackendError>> {
+        lock(&self.state.assigned).push(change.name().clone());
         match (self.fault, change) {
             (Fault::KeepsAssignments, Change::Unassign { .. }) => {
                 Reply::now(Ok(ChangeAnswer::Done))

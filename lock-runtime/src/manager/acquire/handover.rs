@@ -8,9 +8,9 @@ use std::task::{Poll, Waker};
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::LockError;
-use crate::manager::call::{First, first};
 use crate::manager::{Hold, ManagerRef};
 use crate::options::CLAIM_WINDOW;
+use crate::race::{First, first};
 use crate::sync::{Mutex, lock};
 
 type Result = std::result::Result<Hold, LockError>;

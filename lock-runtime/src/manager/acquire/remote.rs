@@ -12,10 +12,10 @@ use super::handover::handover;
 use crate::backend::{Answer, Busy, Patience, Release, Reply, Request};
 use crate::clock::Moment;
 use crate::error::{BackendError, LockError};
-use crate::manager::call::{First, first};
 use crate::manager::{Hold, ManagerRef};
 use crate::observe;
 use crate::owner::Owner;
+use crate::race::{First, first};
 
 /// The first pause between two looks of a backend that cannot push, and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);

@@ -11,7 +11,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::call::first;
 use super::hold::release_in_background;
 use super::{Inner, ManagerRef};
 use crate::clock::{Alarm, AlarmHandle, Clock, Moment};

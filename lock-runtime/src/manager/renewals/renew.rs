@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Renewals, first};
+use super::Renewals;
 use crate::error::{BackendError, LockError, Lost};
 use crate::lease::Lease;
 use crate::manager::ManagerRef;
-use crate::manager::call::First;
 use crate::observe;
+use crate::race::{First, first};
 
 impl Renewals {
     /// Asks the backend to start the lease anew, on the manager's own thread.

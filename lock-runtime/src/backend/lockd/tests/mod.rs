@@ -8,7 +8,6 @@ mod limits;
 mod requests;
 
 use std::any::Any;
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,9 +23,8 @@ use crate::fencing::FencingToken;
 use crate::guard::Guard;
 use crate::lease::{Lease, SharedTerms, Terms};
 use crate::manager::LockManager;
-use crate::options::{Mode, OnLost, Wait};
+use crate::options::{Mode, Wait};
 use crate::request::LockRequest;
-use crate::site::Origin;
 use crate::sync::lock;
 use crate::wire::{Acquire, ToClient, ToDaemon};
 use daemon::{Daemon, Peer};
@@ -93,17 +91,8 @@ impl Stage {
     #[track_caller]
     fn request(&self, name: &str, wait: Wait, renewed: bool) -> Request {
         let terms = SharedTerms::from(Terms {
-            origin: Origin::Called(Location::caller()),
-            mode: Mode::Exclusive,
-            wait,
-            ttl: TTL,
-            max_hold: None,
-            at_least: Duration::ZERO,
             renewed,
-            linger: false,
-            reentrant: false,
-            on_lost: OnLost::Cancel,
-            auth: None,
+            ..Terms::plain(wait)
         });
         let manager = self.manager.reference();
         let name = manager.resolve(name).unwrap();
