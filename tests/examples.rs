@@ -1,12 +1,17 @@
 //! Every example runs, ends well, and prints what it is there to show; those that take `LOCK_URL`
-//! do so in two processes at once.
+//! do so in two processes at once, through every store.
 
+mod built;
+
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+use built::{DAEMON, build};
+use servers::{Etcd, Postgres, Redis};
 
 /// A line, or the beginning of one, that shows what an example is about.
 const TELLING: [(&str, &str); 11] = [
@@ -29,9 +34,6 @@ const TELLING: [(&str, &str); 11] = [
     ("two_processes", "With locks:    300 counted, 0 lost"),
 ];
 
-/// The one program that is not an example.
-const DAEMON: &str = "lockd";
-
 /// Nobody waits longer for an example.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -53,42 +55,6 @@ fn every_example_shows_what_it_is_about() {
             "`{telling}` is not in the output of `{name}`:\n{output}"
         );
     }
-}
-
-/// The examples and the daemon, and where they are. Built once, with the features of the whole
-/// test run, so that what it has built already is not built again.
-fn build() -> &'static BTreeMap<String, PathBuf> {
-    static PROGRAMS: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
-        let this = std::env::current_exe().unwrap();
-        // `target/debug/deps/this`
-        let target = this.ancestors().nth(3).unwrap();
-        let output = Command::new(env!("CARGO"))
-            .args(["build", "--locked", "--workspace", "--all-features"])
-            .args(["--examples", "--bin", DAEMON])
-            .arg("--message-format=json-render-diagnostics")
-            .arg("--target-dir")
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "cargo failed: {}", output.status);
-        let lines = String::from_utf8(output.stdout).unwrap();
-        lines.lines().filter_map(program).collect()
-    });
-    &PROGRAMS
-}
-
-/// The program that a message of cargo is about.
-fn program(message: &str) -> Option<(String, PathBuf)> {
-    let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    let target = &message["target"];
-    let is_program = target["kind"]
-        .as_array()?
-        .iter()
-        .any(|kind| kind == "example" || kind == "bin");
-    let program = message["executable"].as_str().filter(|_| is_program)?;
-    Some((target["name"].as_str()?.to_owned(), program.into()))
 }
 
 /// A program that runs; it does not outlive the test.
@@ -152,16 +118,26 @@ fn ended(name: &str, running: Running) -> String {
     printed
 }
 
-/// The examples that take `LOCK_URL`, and a daemon for them.
+/// The examples that take `LOCK_URL`, and a store for them.
 struct Shared {
     programs: &'static BTreeMap<String, PathBuf>,
     folder: tempfile::TempDir,
-    _daemon: Running,
     url: String,
+    /// Ends with the test.
+    _store: Box<dyn Any>,
 }
 
 impl Shared {
-    fn new() -> Self {
+    fn over(url: String, store: impl Any) -> Self {
+        Self {
+            programs: build(),
+            folder: tempfile::tempdir().unwrap(),
+            url,
+            _store: Box::new(store),
+        }
+    }
+
+    fn lockd() -> Self {
         let programs = build();
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(&programs[DAEMON]);
@@ -177,12 +153,7 @@ impl Shared {
         let mut daemon = spawn(command);
         let line = daemon.line();
         let url = line.strip_prefix("lockd listens on ").expect(&line);
-        Self {
-            programs,
-            url: url.trim_end().to_owned(),
-            folder,
-            _daemon: daemon,
-        }
+        Self::over(url.trim_end().to_owned(), (daemon, folder))
     }
 
     /// Starts an example, whose shared state is in `folder`.
@@ -200,9 +171,29 @@ impl Shared {
 }
 
 #[test]
-fn two_processes_exclude_each_other() {
-    let shared = Shared::new();
+fn two_processes_exclude_each_other_through_lockd() {
+    exclude_each_other(&Shared::lockd());
+}
 
+#[test]
+fn two_processes_exclude_each_other_through_redis() {
+    let redis = Redis::start();
+    exclude_each_other(&Shared::over(redis.url(), redis));
+}
+
+#[test]
+fn two_processes_exclude_each_other_through_postgres() {
+    let postgres = Postgres::start();
+    exclude_each_other(&Shared::over(postgres.url(), postgres));
+}
+
+#[test]
+fn two_processes_exclude_each_other_through_etcd() {
+    let etcd = Etcd::start();
+    exclude_each_other(&Shared::over(etcd.url(), etcd));
+}
+
+fn exclude_each_other(shared: &Shared) {
     let mut first = shared.start("kanban", "board", &[("KANBAN_ROUNDS", "8")]);
     while !first.line().starts_with("Round 1: ") {}
     let second = shared.start("kanban", "board", &[("KANBAN_ROUNDS", "1")]);
@@ -247,7 +238,7 @@ fn two_processes_exclude_each_other() {
 /// The control of the test above: without the exclusion, the example itself says what is lost.
 #[test]
 fn two_processes_that_do_not_exclude_each_other_are_noticed() {
-    let shared = Shared::new();
+    let shared = Shared::lockd();
     let both = ["ours", "theirs"].map(|namespace| {
         let variables = [("KANBAN_ROUNDS", "8"), ("LOCK_NAMESPACE", namespace)];
         shared.start("kanban", "board", &variables)

@@ -312,6 +312,47 @@ fn the_line_for_cron_works() {
     }
 }
 
+/// Below its table of limits the README names the tests that show them.
+#[test]
+fn the_tests_behind_the_limits_are_there() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
+    let (_, shown) = readme
+        .split_once("What shows it")
+        .expect("the list of tests");
+    let (shown, _) = shown.split_once("\n## ").expect("another section");
+    let named: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
+    assert!(named.len() > 10, "the README has lost its tests");
+    let sources = ["lock-runtime/src", "lockd/src", "lockd/tests", "tests"];
+    let sources: String = sources
+        .iter()
+        .map(|folder| source(&root().join(folder)))
+        .collect();
+    let cases = lock_runtime::conformance::case_names();
+    for test in named {
+        let is_there = match test.contains("::") {
+            true => cases.iter().any(|case| case == test),
+            false => sources.contains(&format!("fn {test}()")),
+        };
+        assert!(
+            is_there,
+            "the README names `{test}`, and there is no such test"
+        );
+    }
+}
+
+/// All Rust code below a folder.
+fn source(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+    let texts = entries.map(|entry| match entry.path() {
+        path if path.is_dir() => source(&path),
+        path if path.extension().is_some_and(|extension| extension == "rs") => {
+            std::fs::read_to_string(path).expect("a source")
+        }
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
 #[test]
 fn every_example_is_named() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");

@@ -264,42 +264,45 @@ fn rooms_are_not_too_large() {
     }
 }
 
+/// The packages that `lock-runtime` is built of with these options of cargo.
+fn packages(options: &[&str]) -> String {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "lock-runtime"])
+        .args(["--edges", "normal", "--prefix", "none"])
+        .args(options)
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The features of the backends, each with the packages that nobody else needs.
+const BACKENDS: [(&str, &[&str]); 4] = [
+    ("etcd", &["etcd-client v", "prost v"]),
+    ("lockd", &["postcard v"]),
+    ("postgres", &["tokio-postgres v", "postgres-types v"]),
+    ("redis", &["redis v", "combine v"]),
+];
+
 #[test]
 fn a_runtime_without_features_stays_small() {
-    let tree = |features: &[&str]| {
-        let output = std::process::Command::new(env!("CARGO"))
-            .args([
-                "tree",
-                "--offline",
-                "-p",
-                "lock-runtime",
-                "-e",
-                "normal",
-                "--prefix",
-                "none",
-            ])
-            .args(features)
-            .current_dir(root())
-            .output()
-            .expect("cargo runs");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
     let optional = [
         "axum-core v",
         "tonic v",
         "metrics v",
         "libtest-mimic v",
-        "postcard v",
         "serde_json v",
+        "rustls v",
     ];
-    let everything = tree(&["--all-features"]);
-    let nothing = tree(&[]);
-    for package in optional {
+    let everything = packages(&["--all-features"]);
+    let nothing = packages(&[]);
+    let of_backends = BACKENDS.iter().flat_map(|(_, packages)| *packages);
+    for package in optional.iter().chain(of_backends) {
         assert!(
             everything.contains(package),
             "{package} is not optional any more"
@@ -310,4 +313,34 @@ fn a_runtime_without_features_stays_small() {
         );
     }
     assert!(!nothing.contains("shuttle"), "a build of the tests' own");
+    let count = nothing.lines().filter(|line| !line.contains("(*)")).count();
+    assert!(
+        count <= 50,
+        "{count} packages without any feature:\n{nothing}"
+    );
+}
+
+#[test]
+fn backends_are_free_of_each_other() {
+    for (feature, own) in BACKENDS {
+        let packages = packages(&["--features", feature]);
+        for package in own {
+            assert!(packages.contains(package), "{feature} without {package}");
+        }
+        let others = BACKENDS.iter().filter(|(other, _)| *other != feature);
+        for package in others.flat_map(|(_, packages)| *packages) {
+            assert!(!packages.contains(package), "{feature} brings {package}");
+        }
+        assert!(!packages.contains("rustls v"), "{feature} brings TLS");
+        let folder = format!("lock-runtime/src/backend/{feature}");
+        let others = BACKENDS.iter().filter(|(other, _)| *other != feature);
+        for (other, _) in others {
+            let named = [
+                format!("backend::{other}"),
+                format!("super::{other}"),
+                format!("feature = \"{other}\""),
+            ];
+            assert_absent(&folder, &named.each_ref().map(String::as_str), &[]);
+        }
+    }
 }

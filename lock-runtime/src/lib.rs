@@ -28,6 +28,8 @@
 //!   belong to a caller.
 //! * [`backend`] is for those who bring a store of their own, `conformance` (a feature) checks
 //!   it.
+//! * [`manual`] says which store to take, how to name locks and choose their leases, what a fencing
+//!   token is for, and how to run it all.
 
 // Expanded code says `::lock_runtime`, also inside this crate.
 extern crate self as lock_runtime;
@@ -41,9 +43,15 @@ mod ambient;
 
 pub mod backend;
 pub use backend::Capabilities;
+#[cfg(feature = "etcd")]
+pub use backend::etcd::EtcdBackend;
 #[cfg(all(unix, feature = "lockd"))]
 pub use backend::lockd::LockdBackend;
 pub use backend::memory::MemoryBackend;
+#[cfg(feature = "postgres")]
+pub use backend::postgres::PostgresBackend;
+#[cfg(feature = "redis")]
+pub use backend::redis::RedisBackend;
 
 mod caller;
 pub use caller::{Caller, CallerId, IntoCaller};
@@ -86,6 +94,8 @@ pub use lease::Lease;
 mod manager;
 pub use manager::{LockManager, LockManagerBuilder};
 
+pub mod manual;
+
 mod name;
 pub use name::{IntoLockName, LockName, NameError, NameWriter};
 
@@ -106,6 +116,8 @@ mod request;
 pub use request::{BlockingLockRequest, LockRequest, lock, with_lock};
 
 mod section;
+#[cfg(feature = "postgres")]
+pub use section::SqlTransaction;
 pub use section::{Held, LockedOutput, Watch};
 
 mod site;

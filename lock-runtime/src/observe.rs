@@ -99,7 +99,7 @@ pub(crate) fn detach_failed(lease: &Lease, error: &dyn std::error::Error) {
 }
 
 /// The connection to a backend was lost; it is made anew, for as long as that takes.
-#[cfg(all(unix, feature = "lockd"))]
+#[cfg(any(all(unix, feature = "lockd"), feature = "postgres", feature = "redis"))]
 #[cold]
 pub(crate) fn out_of_reach(backend: &dyn std::fmt::Display, why: &dyn std::fmt::Display) {
     warn!(
@@ -109,10 +109,22 @@ pub(crate) fn out_of_reach(backend: &dyn std::fmt::Display, why: &dyn std::fmt::
 }
 
 /// A connection that was lost is there again.
-#[cfg(all(unix, feature = "lockd"))]
+#[cfg(any(all(unix, feature = "lockd"), feature = "postgres", feature = "redis"))]
 #[cold]
 pub(crate) fn back_in_reach(backend: &dyn std::fmt::Display) {
     tracing::info!(target: "lock_runtime", "{backend} is in reach again");
+}
+
+/// A backend has no way to be told when a lock comes free.
+#[cfg(feature = "postgres")]
+#[cold]
+pub(crate) fn polls_instead(backend: &dyn std::fmt::Display, every: std::time::Duration) {
+    warn!(
+        target: "lock_runtime",
+        "messages of {backend} do not come through, most likely because a pooler is in between: \
+         waiters look every {} ms; `listen_url` in the lock URL can lead past the pooler",
+        every.as_millis(),
+    );
 }
 
 /// A renewal could not be delivered; it is tried again until the lease ends.

@@ -138,7 +138,7 @@ impl Process {
     }
 
     /// What the service calls itself.
-    #[cfg(all(unix, feature = "lockd"))]
+    #[cfg(any(all(unix, feature = "lockd"), feature = "postgres"))]
     pub(crate) fn application(&self) -> &str {
         &self.application
     }

@@ -1,12 +1,22 @@
 //! Where locks live: the one trait that a new store implements.
 
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+mod address;
 mod capabilities;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 #[cfg(all(unix, feature = "lockd"))]
 pub mod lockd;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod reply;
 mod request;
 pub mod testing;
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+mod waiting;
 
 use std::any::Any;
 use std::sync::Arc;

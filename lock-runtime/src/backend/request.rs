@@ -256,6 +256,16 @@ impl Change {
         }
     }
 
+    /// Every caller that it names.
+    #[cfg(any(all(unix, feature = "lockd"), feature = "postgres"))]
+    pub(crate) fn callers(&self) -> impl Iterator<Item = &CallerId> {
+        let to = match self {
+            Self::Assign { to, .. } | Self::Transfer { to, .. } => Some(to),
+            Self::Unassign { .. } => None,
+        };
+        to.into_iter().chain(self.giver())
+    }
+
     /// The caller on whose word it changes; `None` for an operator.
     pub(crate) fn giver(&self) -> Option<&CallerId> {
         match self {

@@ -111,6 +111,7 @@ impl LockManager {
     /// |---|---|
     /// | `memory:` | in this process |
     /// | `unix:/run/lockd.sock` | in the daemon `lockd` that listens there, for the processes of one host; needs the feature `lockd` |
+    /// | `redis://host`, and those of Sentinels, clusters and sockets | in Redis, for the processes of many hosts; needs the feature `redis`, whose `RedisBackend` says more |
     ///
     /// # Errors
     ///

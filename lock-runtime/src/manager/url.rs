@@ -25,17 +25,30 @@ pub(super) fn backend(
         "memory" => Err(LockError::invalid_option(
             "`memory:` stands alone: locks in memory have no address",
         )),
+        "etcd" => etcd(url, clock),
+        "postgres" | "postgresql" => postgres(url, clock, process),
+        "redis" | "rediss" | "redis+cluster" | "redis+sentinel" | "redis+unix" => redis(url, clock),
         "unix" => lockd(rest, clock, process),
         _ => Err(LockError::invalid_option(format!(
-            "no backend of this build has the URL scheme `{}`; it knows `memory:`{}",
+            "no backend of this build has the URL scheme `{}`; it knows {}",
             scheme.escape_debug(),
-            if cfg!(all(unix, feature = "lockd")) {
-                " and `unix:`"
-            } else {
-                ""
-            }
+            known_schemes()
         ))),
     }
+}
+
+/// The schemes that this build knows, as an error names them.
+fn known_schemes() -> String {
+    let known = [
+        ("memory", true),
+        ("unix", cfg!(all(unix, feature = "lockd"))),
+        ("redis", cfg!(feature = "redis")),
+        ("postgres", cfg!(feature = "postgres")),
+        ("etcd", cfg!(feature = "etcd")),
+    ];
+    let known = known.iter().filter(|(_, is_built)| *is_built);
+    let known: Vec<_> = known.map(|(scheme, _)| format!("`{scheme}:`")).collect();
+    known.join(", ")
 }
 
 #[cfg(all(unix, feature = "lockd"))]
@@ -60,6 +73,54 @@ fn lockd(_: &str, _: &Clock, _: &Arc<Process>) -> Result<Arc<dyn Backend>, LockE
     } else {
         "`unix:` names a Unix socket, which this platform does not have"
     }))
+}
+
+#[cfg(feature = "redis")]
+fn redis(url: &str, clock: &Clock) -> Result<Arc<dyn Backend>, LockError> {
+    use crate::backend::redis::RedisBackend;
+
+    let backend = RedisBackend::new(url, clock.clone())?;
+    Ok(Arc::new(backend))
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &str, _: &Clock) -> Result<Arc<dyn Backend>, LockError> {
+    Err(LockError::invalid_option(
+        "`redis:` needs the feature `redis` of the crate `lock-runtime`, which this build is without",
+    ))
+}
+
+#[cfg(feature = "postgres")]
+fn postgres(
+    url: &str,
+    clock: &Clock,
+    process: &Arc<Process>,
+) -> Result<Arc<dyn Backend>, LockError> {
+    use crate::backend::postgres::PostgresBackend;
+
+    let backend = PostgresBackend::of_process(url, clock.clone(), Arc::clone(process))?;
+    Ok(Arc::new(backend))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(_: &str, _: &Clock, _: &Arc<Process>) -> Result<Arc<dyn Backend>, LockError> {
+    Err(LockError::invalid_option(
+        "`postgres:` needs the feature `postgres` of the crate `lock-runtime`, which this build \
+         is without",
+    ))
+}
+
+#[cfg(feature = "etcd")]
+fn etcd(url: &str, clock: &Clock) -> Result<Arc<dyn Backend>, LockError> {
+    let backend = crate::backend::etcd::EtcdBackend::new(url, clock.clone())?;
+    Ok(Arc::new(backend))
+}
+
+#[cfg(not(feature = "etcd"))]
+fn etcd(_: &str, _: &Clock) -> Result<Arc<dyn Backend>, LockError> {
+    Err(LockError::invalid_option(
+        "`etcd:` needs the feature `etcd` of the crate `lock-runtime`, which this build is without",
+    ))
 }
 
 pub(super) fn from_env(
@@ -93,7 +154,7 @@ pub(super) fn from_env(
     Ok(Some(builder))
 }
 
-/// A duration as people write it: a number and `ms`, `s`, `m` or `h`.
+/// A duration, as the environment says it.
 fn duration(variable: &str, text: &str, or: &str) -> Result<Duration, LockError> {
     options::duration(text).ok_or_else(|| {
         LockError::invalid_option(format!(
@@ -134,11 +195,69 @@ mod tests {
         assert!(text.contains("feature `lockd`"), "{text}");
     }
 
+    #[cfg(feature = "redis")]
+    #[test]
+    fn a_redis_is_known_by_every_scheme() {
+        for url in [
+            "redis://host",
+            "redis+cluster://host",
+            "redis+sentinel://host/main",
+            "redis+unix:///run/redis.sock",
+        ] {
+            let backend = backend(url, &Clock::system(), &Process::new(None)).unwrap();
+            assert_eq!(backend.name(), "redis");
+        }
+        #[cfg(not(feature = "redis-tls"))]
+        assert!(fault("rediss://host").contains("feature `redis-tls`"));
+    }
+
+    #[cfg(not(feature = "redis"))]
+    #[test]
+    fn a_redis_without_its_feature_says_which() {
+        let text = fault("redis://:secret@host");
+        assert!(text.contains("feature `redis`"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[test]
+    fn a_database_without_its_feature_says_which() {
+        let text = fault("postgres://me:secret@host");
+        assert!(text.contains("feature `postgres`"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_database_is_known_by_both_schemes() {
+        for url in ["postgres://localhost/app", "postgresql://localhost/app"] {
+            let backend = backend(url, &Clock::system(), &Process::new(None)).unwrap();
+            assert_eq!(backend.name(), "postgres");
+        }
+    }
+
+    #[cfg(feature = "etcd")]
+    #[test]
+    fn a_cluster_of_etcd_has_hosts() {
+        let text = fault("etcd://:hunter2@");
+        assert!(!text.contains("hunter2"), "{text}");
+        let url = "etcd://one,two:2379?prefix=kanban/";
+        let backend = backend(url, &Clock::system(), &Process::new(None)).unwrap();
+        assert_eq!(backend.name(), "etcd");
+    }
+
+    #[cfg(not(feature = "etcd"))]
+    #[test]
+    fn etcd_without_its_feature_says_which() {
+        let text = fault("etcd://one");
+        assert!(text.contains("feature `etcd`"), "{text}");
+    }
+
     #[test]
     fn an_unknown_scheme_is_told_what_there_is() {
-        let text = fault("redis://secret@host");
+        let text = fault("ftp://secret@host");
         assert!(
-            text.contains("`redis`") && text.contains("`memory:`"),
+            text.contains("`ftp`") && text.contains("`memory:`"),
             "{text}"
         );
         assert!(!text.contains("secret"), "{text}");

@@ -131,6 +131,26 @@ impl Held {
         Err(LockError::lost(lease.name(), cause))
     }
 
+    #[cfg(feature = "postgres")]
+    pub(super) fn manager(&self) -> Option<&ManagerRef> {
+        self.manager.as_ref()
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(super) fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.iter().map(|lease| &**lease)
+    }
+
+    /// Why it is lost by now, if it is.
+    #[cfg(feature = "postgres")]
+    pub(super) fn loss(&self) -> Option<LockError> {
+        let manager = self.manager.as_ref()?;
+        self.leases.iter().find_map(|lease| {
+            let cause = lease.check(|| manager.clock.now())?;
+            Some(LockError::lost(lease.name(), cause))
+        })
+    }
+
     /// Completes when the lock is lost. Never in passthrough.
     ///
     /// # Cancel safety

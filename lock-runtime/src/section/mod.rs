@@ -7,6 +7,8 @@ mod enter;
 mod exit;
 mod held;
 mod run;
+#[cfg(feature = "postgres")]
+mod verify;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use enter::Way;
 use exit::Exit;
 pub use held::{Held, Watch};
 pub use run::{Run, run};
+#[cfg(feature = "postgres")]
+pub use verify::SqlTransaction;
 
 use crate::error::LockError;
 use crate::lease::Lease;

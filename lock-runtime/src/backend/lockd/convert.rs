@@ -88,15 +88,6 @@ pub(super) fn change(id: u64, attempt: Nonce, change: &Change) -> ToDaemon<'_> {
     }
 }
 
-/// Every caller that a change names.
-pub(super) fn callers(change: &Change) -> impl Iterator<Item = &CallerId> {
-    let to = match change {
-        Change::Assign { to, .. } | Change::Transfer { to, .. } => Some(to),
-        Change::Unassign { .. } => None,
-    };
-    to.into_iter().chain(change.giver())
-}
-
 /// A name and its namespace, as messages carry them.
 pub(super) fn key(name: &LockName) -> (Cow<'_, str>, Cow<'_, str>) {
     (name.as_str().into(), name.namespace().into())

@@ -334,7 +334,7 @@ impl Backend for LockdBackend {
     }
 
     fn change(&self, change: &Change) -> Reply<Result<ChangeAnswer, BackendError>> {
-        if let Err(error) = check_callers(convert::callers(change)) {
+        if let Err(error) = check_callers(change.callers()) {
             return Reply::now(Err(error));
         }
         let change = change.clone();

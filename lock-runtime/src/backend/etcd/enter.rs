@@ -1,0 +1,340 @@
+//! Entering a section: what is known decides, and a transaction that compares it makes it so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shared;
+use super::attempts::{Attempt, Left};
+use super::decide::{Ask, Basis, Step};
+use super::fault::{self, Trouble};
+use super::keys::{Keys, QUEUE, REST};
+use super::leases::{ServerLease, whole_seconds};
+use super::leave::Leaving;
+use super::record::Record;
+use super::stored::{Millis, RestValue, SectionValue, WaiterValue, write_owned};
+use super::transaction::{self, Committed, Put};
+use crate::backend::waiting::{Failure, Question};
+use crate::backend::{Answer, Busy, Grant, Release, Request, token};
+use crate::info::InTheWay;
+use crate::options::{AuthPolicy, Mode};
+
+/// How often in a row a request may find that the name has changed under its hands.
+const MOST_ROUNDS: u32 = 64;
+
+/// After so many of them it makes way for the others for a moment.
+const PATIENT_ROUNDS: u32 = 8;
+
+/// A rest is counted from the grant of its lease, which is a little before the section's.
+const REST_MARGIN: Duration = Duration::from_millis(250);
+
+/// One question of an acquisition.
+struct Asking<'a> {
+    shared: &'a Arc<Shared>,
+    request: &'a Request,
+    keys: Keys,
+    ask: Ask,
+    left: &'a mut Left,
+}
+
+/// What a step led to.
+enum Next {
+    Answer(Answer),
+    Step(Step),
+}
+
+impl Shared {
+    pub(super) async fn ask(
+        self: Arc<Self>,
+        attempt: Arc<Attempt>,
+        request: Request,
+        question: Question,
+    ) -> Result<Answer, Failure> {
+        let mut left = attempt.gate.lock().await;
+        if left.is_over {
+            return Ok(Answer::Busy(Busy::new()));
+        }
+        let mut asking = Asking {
+            shared: &self,
+            keys: self.keys(request.name()),
+            ask: Ask::of(&request),
+            request: &request,
+            left: &mut left,
+        };
+        let answer = asking.run(question).await?;
+        match answer {
+            Answer::Granted(_) => {
+                let owner = request.owner().id();
+                self.names.waits_no_more(request.name(), owner);
+                attempt.hold(request.lease(), self.clock.now());
+            }
+            Answer::Busy(_) if question == Question::Queue => {}
+            _ => {
+                // Nobody gives back what was refused.
+                drop(left);
+                let leaving = Leaving::of(request.lease(), Release::Abandoned);
+                drop(tokio::spawn(self.leave(leaving)));
+            }
+        }
+        Ok(answer)
+    }
+}
+
+impl Asking<'_> {
+    async fn run(&mut self, question: Question) -> Result<Answer, Trouble> {
+        let mut step = self.first_step(question).await?;
+        for round in 0..MOST_ROUNDS {
+            if round >= PATIENT_ROUNDS {
+                let pause = rand::random_range(0..20);
+                self.shared.clock.sleep(Duration::from_millis(pause)).await;
+            }
+            let next = match step {
+                Step::Enter(basis) => self.enter(basis).await?,
+                Step::Busy {
+                    is_queued: false, ..
+                } if question == Question::Queue => self.queue().await?,
+                step => Next::Answer(self.refuse(question, step).await?),
+            };
+            match next {
+                Next::Answer(answer) => return Ok(answer),
+                Next::Step(changed) => step = changed,
+            }
+        }
+        Err(Trouble::Passing(fault::too_busy(MOST_ROUNDS)))
+    }
+
+    /// What is known of the name already, or what the store says.
+    async fn first_step(&mut self, question: Question) -> Result<Step, Trouble> {
+        if question == Question::Queue
+            && let Some(step) = self.shared.names.decide(self.request.name(), &self.ask)
+        {
+            return Ok(step);
+        }
+        let is_new = question != Question::Last && !self.left.may_wait;
+        let is_plain = self.ask.auth != Some(AuthPolicy::Assigned)
+            && self.request.lease().at_least().is_zero();
+        if is_new && is_plain {
+            // A name of which nothing is known is entered in one step. Most are.
+            return Ok(Step::Enter(Basis::Nothing));
+        }
+        let record = self.shared.link.read(&self.keys).await?;
+        let step = self.decide(&record)?;
+        self.shared.learn(self.request.name(), record);
+        Ok(step)
+    }
+
+    fn decide(&self, record: &Record) -> Result<Step, Trouble> {
+        match record.unreadable() {
+            Some(part) => Err(Trouble::Lasting(fault::unreadable(&self.keys.of(part)))),
+            None => Ok(record.decide(&self.ask)),
+        }
+    }
+
+    async fn enter(&mut self, basis: Basis) -> Result<Next, Trouble> {
+        let lease = match self.left.lease {
+            Some(lease) => lease,
+            None => {
+                let seconds = whole_seconds(self.request.ttl());
+                *self
+                    .left
+                    .lease
+                    .insert(self.shared.leases.take(seconds).await?)
+            }
+        };
+        let rest = self.rest().await?;
+        let section = self.section(lease);
+        let txn = transaction::enter(&self.keys, &self.ask, basis, section, rest);
+        // Set before it is sent: who is dropped meanwhile does not know what became of it. Once a
+        // request was not answered, it may come at any time.
+        let was_unsure = std::mem::replace(&mut self.left.lease_is_unsure, true);
+        let answer = match self.shared.link.commit(txn).await {
+            Ok(answer) => answer,
+            Err(Trouble::LeaseGone) => {
+                // One of them has ended. Neither is used again.
+                let leases = [self.left.lease.take(), self.left.rest.take()];
+                for lease in leases.into_iter().flatten() {
+                    self.shared.leases.revoke(lease.id).await?;
+                }
+                self.left.lease_is_unsure = false;
+                return Ok(Next::Step(Step::Enter(basis)));
+            }
+            Err(trouble) => {
+                self.left.lease_is_unsure = was_unsure || trouble.is_effect_unknown();
+                return Err(trouble);
+            }
+        };
+        self.left.lease_is_unsure = was_unsure;
+        match transaction::committed(&self.keys, &answer) {
+            Committed::Done(revision) => {
+                // Its place was given up in the same step.
+                self.left.may_wait = self.left.place_is_unsure;
+                let answer = self.granted(revision)?;
+                self.prolong_rest().await;
+                Ok(Next::Answer(answer))
+            }
+            Committed::Refused(record) => {
+                let step = self.decide(&record)?;
+                self.shared.learn(self.request.name(), *record);
+                Ok(Next::Step(step))
+            }
+        }
+    }
+
+    fn section(&self, lease: ServerLease) -> Put {
+        let (owner, mode) = (self.ask.owner, self.ask.mode);
+        let value = SectionValue {
+            owner: self.request.lease().describe(),
+            mode,
+            since: Millis::now(),
+        };
+        Put {
+            key: self.keys.of_section(mode, owner.id()),
+            value: write_owned(owner, &value),
+            lease: lease.id,
+        }
+    }
+
+    /// What keeps the name busy for `at_least`, whatever becomes of the section: it has a lease of
+    /// its own, which nobody renews.
+    async fn rest(&mut self) -> Result<Option<Put>, Trouble> {
+        let at_least = self.request.lease().at_least();
+        if at_least.is_zero() {
+            return Ok(None);
+        }
+        let (owner, mode) = (self.ask.owner, self.ask.mode);
+        let seconds = whole_seconds(at_least + REST_MARGIN);
+        let mut lease = match self.left.rest {
+            Some(lease) => lease,
+            None => self.shared.leases.grant(seconds).await?,
+        };
+        if self.shared.clock.now() - lease.counted_from > REST_MARGIN / 2 {
+            self.shared.leases.keep_alive(&mut lease).await?;
+        }
+        self.left.rest = Some(lease);
+        Ok(Some(Put {
+            key: self.keys.of_owner(REST, owner.id()),
+            value: write_owned(owner, &RestValue { mode }),
+            lease: lease.id,
+        }))
+    }
+
+    /// A rest that began too long before the section is started anew: it must not end too early.
+    async fn prolong_rest(&mut self) {
+        let Some(mut rest) = self.left.rest else {
+            return;
+        };
+        if self.shared.clock.now() - rest.counted_from > REST_MARGIN {
+            // The store has just answered. Should it be silent now, the rest is a little short.
+            let _ends_sooner = self.shared.leases.keep_alive(&mut rest).await;
+            self.left.rest = Some(rest);
+        }
+    }
+
+    fn granted(&mut self, created: i64) -> Result<Answer, Trouble> {
+        self.left.entered.get_or_insert(self.shared.clock.now());
+        let number = u64::try_from(created).unwrap_or(0);
+        let token = match self.ask.mode {
+            Mode::Exclusive => Some(token(number).map_err(Trouble::Lasting)?),
+            Mode::Shared | Mode::Permits(_) => None,
+        };
+        let grant = Grant::new(token);
+        Ok(Answer::Granted(match self.left.lease {
+            Some(lease) => grant.counted_from(lease.counted_from),
+            None => grant,
+        }))
+    }
+
+    async fn queue(&mut self) -> Result<Next, Trouble> {
+        let (owner, request) = (self.ask.owner, self.request);
+        let value = WaiterValue {
+            owner: request.lease().describe(),
+            mode: self.ask.mode,
+            auth: self.ask.auth,
+            caller: self.ask.caller.clone(),
+            since: Millis::now(),
+        };
+        let presence = self.shared.presence.lease(&self.shared.leases).await?;
+        let place = Put {
+            key: self.keys.of_owner(QUEUE, owner.id()),
+            value: write_owned(owner, &value),
+            lease: presence,
+        };
+        let txn = transaction::queue(&self.keys, owner, place);
+        self.left.may_wait = true;
+        let was_unsure = std::mem::replace(&mut self.left.place_is_unsure, true);
+        let answer = match self.shared.link.commit(txn).await {
+            Ok(answer) => answer,
+            Err(Trouble::LeaseGone) => {
+                self.shared.presence.has_ended(presence);
+                self.left.place_is_unsure = was_unsure;
+                return Ok(Next::Step(self.not_queued()));
+            }
+            Err(trouble) => {
+                self.left.place_is_unsure = was_unsure || trouble.is_effect_unknown();
+                return Err(trouble);
+            }
+        };
+        self.left.place_is_unsure = was_unsure;
+        let record = transaction::record_in(&self.keys, &answer);
+        let step = self.decide(&record)?;
+        self.shared.names.wait(request.name(), owner.id(), record);
+        let seconds = whole_seconds(request.ttl());
+        self.shared.leases.prepare(seconds);
+        Ok(Next::Step(step))
+    }
+
+    fn not_queued(&self) -> Step {
+        Step::Busy {
+            is_queued: false,
+            ahead: 0,
+            in_the_way: InTheWay::Queue,
+            resting: None,
+        }
+    }
+
+    /// The answer to who does not enter now.
+    async fn refuse(&mut self, question: Question, step: Step) -> Result<Answer, Trouble> {
+        Ok(match step {
+            Step::Held { created } => self.granted(created)?,
+            Step::Enter(_) | Step::Withdrawn => Answer::Busy(Busy::new()),
+            Step::Full { waiting } => return Err(Trouble::Lasting(fault::queue_full(waiting))),
+            Step::Conflict { in_use, is_queued } => {
+                self.leave(is_queued).await?;
+                Answer::Conflict { in_use }
+            }
+            Step::NotYourTurn { holder, is_queued } => {
+                self.leave(is_queued).await?;
+                Answer::NotYourTurn { holder }
+            }
+            Step::Busy {
+                is_queued,
+                ahead,
+                mut in_the_way,
+                resting,
+            } => {
+                let goes_on = question == Question::Queue;
+                if !goes_on {
+                    self.leave(is_queued).await?;
+                    if let (Some(lease), InTheWay::Resting(left)) = (resting, &mut in_the_way) {
+                        *left = self.shared.leases.left(lease).await?.unwrap_or_default();
+                    }
+                }
+                Answer::Busy(Busy::new().ahead(ahead).because_of(in_the_way))
+            }
+        })
+    }
+
+    /// Gives the place in the queue back.
+    async fn leave(&mut self, is_queued: bool) -> Result<(), Trouble> {
+        if is_queued {
+            let key = self.keys.of_owner(QUEUE, self.ask.owner.id());
+            let delete = transaction::delete_own(key, self.ask.owner);
+            let txn = etcd_client::Txn::new().and_then([delete]);
+            self.shared.link.commit(txn).await?;
+            self.left.may_wait = false;
+        }
+        self.shared
+            .names
+            .waits_no_more(self.request.name(), self.ask.owner.id());
+        Ok(())
+    }
+}

@@ -1,0 +1,315 @@
+//! What happens to a section that is held: it is renewed, it goes on in another process, an
+//! operator ends it, or it is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{GetOptions, Txn, TxnOp};
+
+use super::Shared;
+use super::fault::{self, Trouble};
+use super::keys::{Keys, REST};
+use super::leases::{ServerLease, whole_seconds};
+use super::names::Vanished;
+use super::record::{Record, Section};
+use super::stored::{self, RestValue, SectionValue, write_owned};
+use super::transaction::{self, Committed, Put};
+use crate::backend::{Grant, Request};
+use crate::error::{BackendError, Lost};
+use crate::lease::Lease;
+use crate::name::LockName;
+use crate::options::Mode;
+use crate::owner::Owner;
+
+/// How often in a row a section may change under the hands of who wants to change it.
+const MOST_ROUNDS: u32 = 16;
+
+/// How many keys one transaction deletes: a server takes 128 operations at once.
+const AT_A_TIME: usize = 100;
+
+/// The section to renew.
+#[derive(Clone, Debug)]
+pub(super) struct Renewing {
+    pub(super) name: LockName,
+    pub(super) owner: Owner,
+    pub(super) mode: Mode,
+    pub(super) ttl: Duration,
+}
+
+impl Shared {
+    /// Starts a lease anew. `false` when the owner does not hold the section any more.
+    pub(super) async fn renew(&self, renewing: Renewing) -> Result<bool, BackendError> {
+        let renewed = self.renew_once(&renewing).await;
+        renewed.map_err(Trouble::into_error)
+    }
+
+    async fn renew_once(&self, renewing: &Renewing) -> Result<bool, Trouble> {
+        let keys = self.keys(&renewing.name);
+        let key = keys.of_section(renewing.mode, renewing.owner.id());
+        let seconds = whole_seconds(renewing.ttl);
+        let known = self.lease_of(renewing.owner).await;
+        let Some(mut lease) = known.filter(|lease| lease.seconds == seconds) else {
+            return self.give_another_lease(&key, renewing, seconds).await;
+        };
+        match self.leases.keep_alive(&mut lease).await {
+            Ok(()) => {}
+            Err(Trouble::LeaseGone) => return Ok(false),
+            Err(trouble) => return Err(trouble),
+        }
+        // The lease may outlive what belonged to it: an operator ends the section and not the lease.
+        let Some((section, _)) = self.section_at(&key, renewing.owner).await? else {
+            return Ok(false);
+        };
+        if section.lease != lease.id {
+            return self.give_another_lease(&key, renewing, seconds).await;
+        }
+        self.set_lease_of(renewing.owner, Some(lease)).await;
+        Ok(true)
+    }
+
+    /// The section gets a lease of another length, or a new one after a lost answer.
+    async fn give_another_lease(
+        &self,
+        key: &str,
+        renewing: &Renewing,
+        seconds: i64,
+    ) -> Result<bool, Trouble> {
+        let owner = renewing.owner;
+        for _ in 0..MOST_ROUNDS {
+            let Some((section, value)) = self.section_at(key, owner).await? else {
+                return Ok(false);
+            };
+            let lease = self.leases.grant(seconds).await?;
+            let put = Put {
+                key: key.to_owned(),
+                value,
+                lease: lease.id,
+            };
+            let txn = Txn::new()
+                .when([transaction::is_as_of(key.to_owned(), section.modified)])
+                .and_then([put.op()]);
+            // Which of the two it has is not known before the answer; the next renewal asks.
+            self.set_lease_of(owner, None).await;
+            if self.link.commit(txn).await?.succeeded() {
+                self.set_lease_of(owner, Some(lease)).await;
+                self.leases.revoke(section.lease).await?;
+                return Ok(true);
+            }
+            self.leases.revoke(lease.id).await?;
+        }
+        Err(Trouble::Passing(fault::too_busy(MOST_ROUNDS)))
+    }
+
+    /// The section at a key, and its value as it is stored, if it is this owner's.
+    async fn section_at(
+        &self,
+        key: &str,
+        owner: Owner,
+    ) -> Result<Option<(Section, Vec<u8>)>, Trouble> {
+        let found = self
+            .link
+            .call(|connected| async move { connected.kv().get(key, Some(GetOptions::new())).await })
+            .await?;
+        Ok(found.kvs().first().and_then(|pair| {
+            let (stored_owner, value): (Owner, SectionValue) = stored::read_owned(pair.value())?;
+            let section = Section {
+                owner: stored_owner,
+                value,
+                created: pair.create_revision(),
+                modified: pair.mod_revision(),
+                lease: pair.lease(),
+            };
+            (stored_owner == owner).then(|| (section, pair.value().to_vec()))
+        }))
+    }
+
+    async fn lease_of(&self, owner: Owner) -> Option<ServerLease> {
+        let attempt = self.attempts.find(owner)?;
+        let left = attempt.gate.lock().await;
+        left.lease
+    }
+
+    async fn set_lease_of(&self, owner: Owner, lease: Option<ServerLease>) {
+        if let Some(attempt) = self.attempts.find(owner) {
+            let mut left = attempt.gate.lock().await;
+            if !left.is_over {
+                left.lease = lease;
+            }
+        }
+    }
+
+    /// Goes on with the section of another owner.
+    pub(super) async fn adopt(
+        &self,
+        giver: Owner,
+        request: Request,
+    ) -> Result<Option<Grant>, BackendError> {
+        let adopted = self.adopt_by_rounds(giver, &request).await;
+        if let Ok(None) = adopted {
+            // Nobody gives back what was not there.
+            self.attempts.forget(request.owner());
+        }
+        adopted.map_err(Trouble::into_error)
+    }
+
+    async fn adopt_by_rounds(
+        &self,
+        giver: Owner,
+        request: &Request,
+    ) -> Result<Option<Grant>, Trouble> {
+        let keys = self.keys(request.name());
+        let attempt = self.attempts.begin(request.owner());
+        let mut left = attempt.gate.lock().await;
+        let mut record = self.link.read(&keys).await?;
+        for _ in 0..MOST_ROUNDS {
+            check_readable(&keys, &record)?;
+            let taken = record.section_of(request.owner());
+            let Some(section) = taken.or_else(|| record.section_of(giver)) else {
+                return Ok(None);
+            };
+            let token = section.token();
+            if taken.is_none() {
+                let seconds = whole_seconds(request.ttl());
+                let lease = match left.lease {
+                    Some(lease) => lease,
+                    None => *left.lease.insert(self.leases.grant(seconds).await?),
+                };
+                let txn = self.taking_over(&keys, &record, section, request, lease);
+                left.lease_is_unsure = true;
+                let answer = self.link.commit(txn).await?;
+                left.lease_is_unsure = false;
+                if let Committed::Refused(changed) = transaction::committed(&keys, &answer) {
+                    record = *changed;
+                    continue;
+                }
+            }
+            left.entered.get_or_insert(self.clock.now());
+            attempt.hold(request.lease(), self.clock.now());
+            let grant = Grant::new(token);
+            return Ok(Some(match left.lease {
+                Some(lease) => grant.counted_from(lease.counted_from),
+                None => grant,
+            }));
+        }
+        Err(Trouble::Passing(fault::too_busy(MOST_ROUNDS)))
+    }
+
+    /// Writes the section over to its new owner: a section that is alone keeps its key, and with it
+    /// the revision that is its token.
+    fn taking_over(
+        &self,
+        keys: &Keys,
+        record: &Record,
+        section: &Section,
+        request: &Request,
+        lease: ServerLease,
+    ) -> Txn {
+        let (giver, taker, mode) = (section.owner, request.owner(), section.value.mode);
+        let value = SectionValue {
+            owner: request.lease().describe(),
+            mode,
+            since: section.value.since,
+        };
+        let old_key = keys.of_section(mode, giver.id());
+        let new_key = keys.of_section(mode, taker.id());
+        let mut operations = Vec::new();
+        if old_key != new_key {
+            operations.push(TxnOp::delete(old_key.clone(), None));
+        }
+        let put = Put {
+            key: new_key,
+            value: write_owned(taker, &value),
+            lease: lease.id,
+        };
+        operations.push(put.op());
+        if let Some(rest) = record.rests.get(&giver.id().to_string()) {
+            operations.push(TxnOp::delete(keys.of_owner(REST, giver.id()), None));
+            let rest = Put {
+                key: keys.of_owner(REST, taker.id()),
+                value: write_owned(taker, &RestValue { mode }),
+                lease: rest.lease,
+            };
+            operations.push(rest.op());
+        }
+        Txn::new()
+            .when([transaction::is_as_of(old_key, section.modified)])
+            .and_then(operations)
+            .or_else([transaction::read_all(keys)])
+    }
+
+    /// The section is given away: it ends with its lease, which is used for nothing else.
+    pub(super) fn detach(&self, name: &LockName, owner: Owner) {
+        if let Some(attempt) = self.attempts.find(owner) {
+            attempt.let_go();
+        }
+        self.attempts.forget(owner);
+        self.names.leave(name, owner.id());
+    }
+
+    /// Ends every section of a name, and every rest, that is there now.
+    pub(super) async fn force_release(&self, name: LockName) -> Result<usize, BackendError> {
+        let forced = self.force_all(&name).await;
+        forced.map_err(Trouble::into_error)
+    }
+
+    async fn force_all(&self, name: &LockName) -> Result<usize, Trouble> {
+        let keys = self.keys(name);
+        let record = self.link.read(&keys).await?;
+        let sections = record.sections().into_iter().map(|section| {
+            let key = keys.of_section(section.value.mode, section.owner.id());
+            transaction::delete_own(key, section.owner)
+        });
+        let rests = record.rests.values().map(|rest| {
+            let key = keys.of_owner(REST, rest.owner.id());
+            transaction::delete_own(key, rest.owner)
+        });
+        // What cannot be read is what an operator may have to get rid of.
+        let strange = record.unreadable_sections();
+        let strange = strange.map(|part| TxnOp::delete(keys.of(part), None));
+        let operations: Vec<_> = sections.chain(rests).chain(strange).collect();
+        let mut ended = Vec::new();
+        for operations in operations.chunks(AT_A_TIME) {
+            let txn = Txn::new().and_then(operations);
+            let answer = self.link.commit(txn).await?;
+            ended.extend(transaction::found(&answer));
+        }
+        let sections = ended.iter().take(record.sections().len());
+        Ok(sections.filter(|was_there| **was_there).count())
+    }
+
+    /// Tells the owners of sections that are gone, and why.
+    pub(super) fn tell(self: &Arc<Self>, vanished: Vec<Vanished>) {
+        for Vanished { lease, adopted } in vanished {
+            if let Some(attempt) = self.attempts.find(lease.owner()) {
+                attempt.let_go();
+            }
+            if adopted {
+                lease.report_lost(Lost::Adopted);
+            } else {
+                self.tell_lost(&lease);
+            }
+        }
+    }
+
+    /// Tells an owner that its section is gone: somebody deleted it, unless its lease is over.
+    pub(super) fn tell_lost(self: &Arc<Self>, lease: &Arc<Lease>) {
+        let (shared, lease) = (Arc::clone(self), Arc::clone(lease));
+        drop(tokio::spawn(async move {
+            let left = match shared.lease_of(lease.owner()).await {
+                Some(known) => shared.leases.left(known.id).await,
+                None => Ok(None),
+            };
+            lease.report_lost(match left {
+                Ok(Some(_)) => Lost::ForcedOut,
+                Ok(None) | Err(_) => Lost::Expired,
+            });
+        }));
+    }
+}
+
+pub(super) fn check_readable(keys: &Keys, record: &Record) -> Result<(), Trouble> {
+    match record.unreadable() {
+        Some(part) => Err(Trouble::Lasting(fault::unreadable(&keys.of(part)))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,273 @@
+//! The line to the database: calls are sent one transaction at a time, and each takes along all
+//! that came while the one before was under way.
+//!
+//! A transaction costs a commit however much it does, so that the more there is to do, the less
+//! each call costs. Calls of one owner never overtake each other.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{self, Instant};
+use tokio_postgres::SimpleQueryMessage;
+
+use super::Shared;
+use super::call::{Call, Sender};
+use super::channel::Channel;
+use super::fault::{self, Fault};
+use super::link::Link;
+use super::settings::Settings;
+use crate::backend::waiting::Failure;
+use crate::clock::{Clock, Moment};
+use crate::observe;
+use crate::owner::OwnerId;
+use crate::race::{First, first};
+
+/// How many calls may wait to be sent.
+pub(super) const MAX_WAITING: usize = 16_384;
+
+/// How many calls there are in one transaction at most: each keeps its lock until all are done.
+const MAX_TOGETHER: usize = 128;
+
+/// How long calls that are in no hurry wait for others to go with.
+const COMPANY: Duration = Duration::from_millis(100);
+
+/// How long the server may take to answer. A call that waits for a transaction that verifies a
+/// lock gives up before that, so that the others are answered.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is said before the calls. Whatever is the default of the role or the database, the
+/// functions see what others have committed; and the limits are those of this line. All of it
+/// ends with the transaction: where a pooler is in between, the session is somebody else's then.
+pub(super) const PROLOGUE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\
+     SET LOCAL statement_timeout='4s';SET LOCAL lock_timeout='2s';";
+
+/// The same for a session that is this line's own, once for all.
+const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;\
+     SET statement_timeout='4s';SET lock_timeout='2s';SET idle_session_timeout=0;";
+
+/// The pauses between two tries to connect: each is twice the one before, and they are drawn from
+/// their second half, so that not everybody comes back at the same moment.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A call, and who waits for its answer.
+pub(super) struct Waiting {
+    pub(super) call: Call,
+    pub(super) is_urgent: bool,
+    pub(super) answer: oneshot::Sender<Result<Answered, Failure>>,
+}
+
+/// What the server said.
+pub(super) struct Answered {
+    pub(super) text: String,
+    /// A moment before the call was sent.
+    pub(super) sent: Moment,
+}
+
+/// The end of the line that sends.
+pub(super) struct Line {
+    settings: Arc<Settings>,
+    application: String,
+    channel: Arc<Channel>,
+    clock: Clock,
+    calls: mpsc::Receiver<Waiting>,
+    /// Those who have not been sent yet.
+    waiting: VecDeque<Waiting>,
+    link: Option<Link>,
+    /// Whether [`SESSION`] was said on it.
+    is_own_session: bool,
+    is_out_of_reach: bool,
+    /// Owners of whom a request was sent on a connection that is gone. It may still arrive.
+    unsure: HashSet<OwnerId>,
+}
+
+impl Line {
+    pub(super) fn new(shared: &Shared, calls: mpsc::Receiver<Waiting>, link: Link) -> Self {
+        Self {
+            settings: Arc::clone(&shared.settings),
+            application: shared.application(),
+            channel: Arc::clone(&shared.channel),
+            clock: shared.clock.clone(),
+            calls,
+            waiting: VecDeque::new(),
+            link: Some(link),
+            is_own_session: false,
+            is_out_of_reach: false,
+            unsure: HashSet::new(),
+        }
+    }
+
+    /// Sends what comes, until nobody is left who could ask.
+    pub(super) async fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        while self.gather().await {
+            let link = match self.take_link().await {
+                Ok(link) => link,
+                Err(fault) => {
+                    for waiting in self.waiting.drain(..) {
+                        answer(waiting, Err(fault.tell()));
+                    }
+                    time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    continue;
+                }
+            };
+            pause = FIRST_PAUSE;
+            self.own_session(&link).await;
+            let size = self.waiting.len().min(MAX_TOGETHER);
+            let calls = self.waiting.drain(..size).collect();
+            if self.send(&link, calls).await {
+                self.link = Some(link);
+            }
+        }
+    }
+
+    /// Waits until there is something to send. `false` when there never will be.
+    async fn gather(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            match self.calls.recv().await {
+                Some(call) => self.waiting.push_back(call),
+                None => return false,
+            }
+        }
+        // Those who are ready to ask ask now.
+        tokio::task::yield_now().await;
+        let leaves_at = Instant::now() + COMPANY;
+        loop {
+            while self.waiting.len() < MAX_WAITING
+                && let Ok(call) = self.calls.try_recv()
+            {
+                self.waiting.push_back(call);
+            }
+            // Nobody waits for the answer of one that was given up.
+            self.waiting
+                .retain(|waiting| !waiting.answer.is_closed() || waiting.call.leaves().is_some());
+            let is_urgent = self.waiting.iter().any(|waiting| waiting.is_urgent);
+            if is_urgent || self.waiting.len() >= MAX_TOGETHER {
+                return true;
+            }
+            match first(self.calls.recv(), time::sleep_until(leaves_at)).await {
+                First::Left(Some(call)) => self.waiting.push_back(call),
+                First::Left(None) | First::Right(()) => return true,
+            }
+        }
+    }
+
+    async fn take_link(&mut self) -> Result<Link, Fault> {
+        if let Some(link) = self.link.take().filter(|link| !link.is_closed()) {
+            return Ok(link);
+        }
+        let target = &self.settings.statements;
+        let link = Link::open(target, &self.application, None).await;
+        match &link {
+            Ok(_) if self.is_out_of_reach => observe::back_in_reach(&target.place),
+            Err(fault) if !self.is_out_of_reach => observe::out_of_reach(&target.place, fault),
+            Ok(_) | Err(_) => {}
+        }
+        self.is_out_of_reach = link.is_err();
+        self.is_own_session = false;
+        link
+    }
+
+    /// Says what holds for the session, if there is one: where messages come through on another
+    /// connection to the same place, no pooler is in between that gives sessions away.
+    async fn own_session(&mut self, link: &Link) {
+        let is_session = self.channel.is_heard() && self.settings.listening.is_none();
+        if is_session && !self.is_own_session {
+            let said = time::timeout(PATIENCE, link.client.simple_query(SESSION)).await;
+            // If it fails, what is sent next fails too, and is answered.
+            self.is_own_session = matches!(said, Ok(Ok(_)));
+        }
+    }
+
+    /// Sends calls in one transaction and answers them. `false` when the connection is of no use
+    /// any more.
+    async fn send(&mut self, link: &Link, mut calls: Vec<Waiting>) -> bool {
+        if calls.is_empty() {
+            return true;
+        }
+        // Everybody takes locks in the same order; what is asked of one lock keeps its order.
+        calls.sort_by(|one, other| one.call.lock().cmp(other.call.lock()));
+        let sent = self.clock.now();
+        match self.transact(link, &calls).await {
+            Ok(answers) => {
+                for (waiting, text) in calls.into_iter().zip(answers) {
+                    if let Some(owner) = waiting.call.leaves() {
+                        self.unsure.remove(&owner);
+                    }
+                    answer(waiting, Ok(Answered { text, sent }));
+                }
+                true
+            }
+            Err(fault) if fault.is_disconnected => {
+                self.unsure
+                    .extend(calls.iter().filter_map(|waiting| waiting.call.enters()));
+                for waiting in calls {
+                    answer(waiting, Err(fault.tell()));
+                }
+                false
+            }
+            Err(fault) => self.send_apart(link, calls, fault).await,
+        }
+    }
+
+    /// None of the calls took effect because of one of them: sends each by itself.
+    async fn send_apart(&mut self, link: &Link, calls: Vec<Waiting>, fault: Fault) -> bool {
+        let mut calls = calls.into_iter();
+        if calls.len() == 1 {
+            calls.for_each(|waiting| answer(waiting, Err(fault.tell())));
+            return true;
+        }
+        while let Some(waiting) = calls.next() {
+            if !Box::pin(self.send(link, vec![waiting])).await {
+                // The rest goes first over the next connection.
+                calls
+                    .rev()
+                    .for_each(|waiting| self.waiting.push_front(waiting));
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn transact(&self, link: &Link, calls: &[Waiting]) -> Result<Vec<String>, Fault> {
+        let Settings {
+            statements, schema, ..
+        } = &*self.settings;
+        let channel = self.channel.name();
+        let sender = Sender {
+            schema,
+            channel: &channel,
+        };
+        let mut sql = String::new();
+        if !self.is_own_session {
+            sql.push_str(PROLOGUE);
+        }
+        for Waiting { call, .. } in calls {
+            let owner = call.leaves();
+            let is_unsure = owner.is_some_and(|owner| self.unsure.contains(&owner));
+            call.write(&mut sql, &sender, is_unsure);
+        }
+        match time::timeout(PATIENCE, link.client.simple_query(&sql)).await {
+            Err(_) => Err(fault::silent(&statements.place, PATIENCE)),
+            Ok(Err(error)) => Err(fault::statement(&statements.place, schema, &error)),
+            Ok(Ok(messages)) => Ok(rows(&messages)),
+        }
+    }
+}
+
+/// The one column of each row.
+fn rows(messages: &[SimpleQueryMessage]) -> Vec<String> {
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+        _ => None,
+    });
+    rows.collect()
+}
+
+fn answer(waiting: Waiting, answer: Result<Answered, Failure>) {
+    // Who asked may have gone.
+    let _gone = waiting.answer.send(answer);
+}

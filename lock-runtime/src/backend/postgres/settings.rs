@@ -1,0 +1,331 @@
+//! What a `postgres:` URL says.
+
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+
+use super::fault::Place;
+use super::tls::Tls;
+use crate::backend::address::{Address, Host};
+use crate::error::LockError;
+
+/// How long a connection may take to be made. A little less than what a manager waits for its
+/// backend by default, so that the clearer one of two errors comes first.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A name of PostgreSQL has at most so many bytes.
+const MAX_NAME: usize = 63;
+
+/// The options of a URL.
+const KNOWN: &[&str] = &[
+    "connect_timeout",
+    "insecure",
+    "listen_url",
+    "migrate",
+    "schema",
+    "sslmode",
+    "sslrootcert",
+];
+
+/// Where the locks are, and how they are reached.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) statements: Target,
+    /// Where pushes come from, when that is not where statements go.
+    pub(super) listening: Option<Target>,
+    pub(super) schema: String,
+    /// Whether the schema is made when it is missing.
+    pub(super) migrate: bool,
+}
+
+/// A server to connect to.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) config: Config,
+    pub(super) tls: Tls,
+    pub(super) place: Place,
+    pub(super) timeout: Duration,
+}
+
+impl Settings {
+    /// # Errors
+    ///
+    /// When a part of the URL is missing, unknown or cannot be read.
+    pub(super) fn parse(url: &str) -> Result<Self, LockError> {
+        let mut address = parse_address(url, "the lock URL")?;
+        let listen_url = address.take_option("listen_url");
+        let schema = address.take_option("schema");
+        let migrate = take_flag(&mut address, "migrate")?;
+        let statements = Target::of(address)?;
+        let listening = listen_url
+            .map(|url| Target::of(parse_address(&url, "`listen_url`")?))
+            .transpose()?;
+        let schema = schema.unwrap_or_else(|| "lock_runtime".to_owned());
+        check_schema(&schema)?;
+        Ok(Self {
+            statements,
+            listening,
+            schema,
+            migrate: migrate.unwrap_or(true),
+        })
+    }
+}
+
+impl Target {
+    fn of(mut address: Address) -> Result<Self, LockError> {
+        let timeout = match address.take_option("connect_timeout") {
+            None => CONNECT_TIMEOUT,
+            Some(seconds) => match seconds.parse() {
+                Ok(seconds @ 1..=60) => Duration::from_secs(seconds),
+                _ => {
+                    return Err(invalid(
+                        "the option `connect_timeout` is a number of seconds, from 1 to 60",
+                    ));
+                }
+            },
+        };
+        let tls = tls(&mut address)?;
+        address.refuse_other_options(KNOWN)?;
+        let database = match address.path.as_str() {
+            "" => None,
+            path if path.contains('/') => {
+                return Err(invalid(
+                    "the `postgres:` URL has a `/` in the name of its database; write `%2F` for \
+                     the character itself",
+                ));
+            }
+            path => Some(path.to_owned()),
+        };
+        let mut config = Config::new();
+        for host in &address.hosts {
+            config.host(&host.name).port(host.port.unwrap_or(5432));
+        }
+        if let Some(user) = &address.user {
+            config.user(user);
+        }
+        if let Some(password) = &address.password {
+            config.password(password);
+        }
+        if let Some(database) = &database {
+            config.dbname(database);
+        }
+        if address.hosts.len() > 1 {
+            // Of a cluster, the one that takes writes.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        config
+            .ssl_mode(tls.mode())
+            .connect_timeout(timeout)
+            .tcp_user_timeout(Duration::from_secs(10))
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(3);
+        let place = Place::new(&address.hosts, database.or(address.user));
+        Ok(Self {
+            config,
+            tls,
+            place,
+            timeout,
+        })
+    }
+}
+
+/// Reads `sslmode`, `sslrootcert` and `insecure`. A connection that leaves this host is encrypted
+/// and its server's certificate is checked, unless the URL says otherwise in so many words.
+fn tls(address: &mut Address) -> Result<Tls, LockError> {
+    let mode = address.take_option("sslmode");
+    let roots = address.take_option("sslrootcert");
+    let insecure = take_flag(address, "insecure")?.unwrap_or(false);
+    let tls = match mode.as_deref() {
+        None if address.hosts.iter().all(is_this_host) && roots.is_none() && !insecure => Tls::Off,
+        None if insecure => Tls::unchecked(SslMode::Require)?,
+        None if !cfg!(feature = "postgres-tls") => {
+            return Err(invalid(
+                "the `postgres:` URL leads to another host, and this build has no TLS: build with \
+                 the feature `postgres-tls` of the crate `lock-runtime`, or write \
+                 `sslmode=disable` to send the password and everything else unencrypted",
+            ));
+        }
+        None | Some("verify-full") => Tls::checked(roots.as_deref())?,
+        Some("disable") => Tls::Off,
+        Some("prefer") if insecure => Tls::unchecked(SslMode::Prefer)?,
+        Some("require") if insecure => Tls::unchecked(SslMode::Require)?,
+        Some(mode @ ("prefer" | "require")) => {
+            return Err(invalid(&format!(
+                "`sslmode={mode}` talks to anybody who answers, because it does not check the \
+                 server's certificate; write `sslmode=verify-full`, or `insecure=true` beside it \
+                 if that is what you want"
+            )));
+        }
+        Some(mode) => {
+            return Err(invalid(&format!(
+                "`sslmode={}` is not known; there are `disable`, `verify-full`, and with \
+                 `insecure=true` `prefer` and `require`",
+                mode.escape_debug()
+            )));
+        }
+    };
+    if roots.is_some() && !tls.is_checked() {
+        return Err(invalid(
+            "`sslrootcert` is given, but no certificate is checked; write `sslmode=verify-full`",
+        ));
+    }
+    Ok(tls)
+}
+
+fn is_this_host(host: &Host) -> bool {
+    let ip: Option<std::net::IpAddr> = host.name.parse().ok();
+    host.name.starts_with('/') || host.name == "localhost" || ip.is_some_and(|ip| ip.is_loopback())
+}
+
+fn parse_address(url: &str, what: &str) -> Result<Address, LockError> {
+    let address = Address::parse(url)?;
+    if matches!(address.scheme.as_str(), "postgres" | "postgresql") {
+        return Ok(address);
+    }
+    let scheme = address.scheme.escape_debug();
+    Err(invalid(&format!(
+        "{what} has the scheme `{scheme}:`; here it has to be `postgres:`"
+    )))
+}
+
+fn take_flag(address: &mut Address, key: &str) -> Result<Option<bool>, LockError> {
+    let value = address.take_option(key);
+    let flag = value.map(|value| match value.as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(invalid(&format!("the option `{key}` is `true` or `false`"))),
+    });
+    flag.transpose()
+}
+
+/// The name of a schema that needs no quotes, so that it reads the same everywhere.
+fn check_schema(schema: &str) -> Result<(), LockError> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let begins_well = schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    let is_taken = schema.starts_with("pg_") || schema == "public";
+    if begins_well && schema.chars().all(is_plain) && schema.len() <= MAX_NAME && !is_taken {
+        return Ok(());
+    }
+    Err(invalid(&format!(
+        "`{}` is no name for the schema of the locks: it is one of their own, neither `public` \
+         nor `pg_…`, with at most {MAX_NAME} lower-case letters, digits and `_`",
+        schema.escape_debug()
+    )))
+}
+
+fn invalid(what: &str) -> LockError {
+    LockError::invalid_option(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::Host as Known;
+
+    use super::*;
+
+    fn fault(url: &str) -> String {
+        let fault = Settings::parse(url).err().expect("a fault").to_string();
+        assert!(!fault.contains("hunter"), "{fault}");
+        fault
+    }
+
+    #[test]
+    fn every_part_is_read() {
+        let url = "postgres://me:hunter%402@localhost:5433,127.0.0.1/app?schema=locks&\
+                   migrate=false&connect_timeout=2&\
+                   listen_url=postgresql%3A%2F%2Fyou%3Ahunter@%252Frun%252Fpostgresql%2Fapp";
+        let settings = Settings::parse(url).unwrap();
+        assert_eq!(settings.schema, "locks");
+        assert!(!settings.migrate);
+        let config = &settings.statements.config;
+        assert_eq!(config.get_user(), Some("me"));
+        assert_eq!(config.get_password(), Some(&b"hunter@2"[..]));
+        assert_eq!(config.get_dbname(), Some("app"));
+        assert_eq!(config.get_ports(), [5433, 5432]);
+        assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(2)));
+        let listening = settings.listening.unwrap();
+        assert_eq!(listening.config.get_user(), Some("you"));
+        assert_eq!(
+            listening.config.get_hosts(),
+            [Known::Unix("/run/postgresql".into())]
+        );
+        let place = settings.statements.place.to_string();
+        assert_eq!(
+            place,
+            "PostgreSQL at localhost:5433,127.0.0.1 (database `app`)"
+        );
+    }
+
+    #[test]
+    fn the_simplest_url_has_defaults() {
+        let settings = Settings::parse("postgres://localhost").unwrap();
+        assert_eq!(
+            (&*settings.schema, settings.migrate),
+            ("lock_runtime", true)
+        );
+        assert!(settings.listening.is_none());
+        assert_eq!(settings.statements.tls.mode(), SslMode::Disable);
+    }
+
+    #[test]
+    fn faults_say_the_way_out() {
+        for (url, says) in [
+            ("postgres://h:hunter@localhost?schema=Locks", "lower-case"),
+            (
+                "postgres://h:hunter@localhost?schema=public",
+                "of their own",
+            ),
+            ("postgres://h:hunter@localhost?schema=a%22b", "lower-case"),
+            (
+                "postgres://h:hunter@localhost?migrate=no",
+                "`true` or `false`",
+            ),
+            ("postgres://h:hunter@localhost?shema=x", "`shema`"),
+            ("postgres://h:hunter@localhost?connect_timeout=0", "seconds"),
+            ("postgres://h:hunter@localhost/a/b", "%2F"),
+            (
+                "postgres://h:hunter@localhost?sslmode=require",
+                "insecure=true",
+            ),
+            (
+                "postgres://h:hunter@localhost?sslmode=verify",
+                "verify-full",
+            ),
+            (
+                "postgres://h:hunter@localhost?sslmode=disable&sslrootcert=x",
+                "sslrootcert",
+            ),
+            (
+                "postgres://h:hunter@localhost?listen_url=redis://:hunter@localhost",
+                "`listen_url` has the scheme `redis:`",
+            ),
+        ] {
+            let text = fault(url);
+            assert!(text.contains(says), "{url}: {text}");
+        }
+    }
+
+    #[cfg(not(feature = "postgres-tls"))]
+    #[test]
+    fn another_host_is_not_talked_to_in_the_clear_by_default() {
+        let text = fault("postgres://me:hunter@db.example/app");
+        assert!(
+            text.contains("postgres-tls") && text.contains("sslmode=disable"),
+            "{text}"
+        );
+        assert!(Settings::parse("postgres://db.example/app?sslmode=disable").is_ok());
+        let text = fault("postgres://db.example/app?sslmode=verify-full");
+        assert!(text.contains("postgres-tls"), "{text}");
+    }
+
+    #[cfg(feature = "postgres-tls")]
+    #[test]
+    fn another_host_has_to_show_its_certificate_by_default() {
+        let settings = Settings::parse("postgres://me@db.example/app").unwrap();
+        assert!(settings.statements.tls.is_checked());
+        let text = fault("postgres://db.example/app?sslrootcert=/nowhere/root.pem");
+        assert!(text.contains("/nowhere/root.pem"), "{text}");
+    }
+}

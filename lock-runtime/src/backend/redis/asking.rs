@@ -1,0 +1,270 @@
+//! The questions for a section: to enter, to wait, to go on with another's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use super::answers::{self, Entered};
+use super::batches::{REFRESHES, Small};
+use super::ears::Sections;
+use super::keys::Keys;
+use super::{Shared, fault};
+use crate::backend::waiting::{Failure, Question, SHOWN_EVERY};
+use crate::backend::{Answer, Grant, Request};
+use crate::clock::{Clock, Moment};
+use crate::error::BackendError;
+use crate::lease::Lease;
+use crate::options::AuthPolicy;
+use crate::owner::{Owner, OwnerId};
+use crate::sync::atomic::{AtomicBool, Ordering};
+
+/// What a waiter is answered that has reason to ask for itself.
+const ASK: i64 = -2;
+
+/// Whole milliseconds, rounded up: a lease or a rest is never shorter than asked for.
+pub(super) fn ms(duration: Duration) -> String {
+    duration.as_nanos().div_ceil(1_000_000).to_string()
+}
+
+pub(super) fn us(duration: Duration) -> String {
+    duration.as_nanos().div_ceil(1_000).to_string()
+}
+
+/// An owner with its secret, in 48 digits, as the store compares it; the public number first.
+pub(super) fn spell(owner: Owner) -> String {
+    let [high, low] = owner.secret();
+    format!("{}{high:016x}{low:016x}", owner.id())
+}
+
+/// Who somebody is, for people to read.
+pub(super) fn describe(lease: &Lease) -> String {
+    serde_json::to_string(&lease.describe()).unwrap_or_default()
+}
+
+/// A request for a section, as the store is asked it; the same each time.
+struct Asking {
+    shared: Arc<Shared>,
+    request: Request,
+    keys: Keys,
+    owner: String,
+    mode: String,
+    ttl: String,
+    at_least: String,
+    info: String,
+    /// It has a place in the queue.
+    is_queued: AtomicBool,
+}
+
+/// A section that was asked for, and is forgotten unless it is granted.
+struct Asked {
+    sections: Arc<Sections>,
+    owner: OwnerId,
+    is_granted: bool,
+}
+
+impl Shared {
+    /// Asks for a section until it is granted or refused, or the wait is over.
+    pub(super) async fn enter(self: Arc<Self>, request: Request) -> Result<Answer, BackendError> {
+        let lease = request.lease();
+        let asking = Asking {
+            keys: self.keys(request.name()),
+            owner: spell(request.owner()),
+            mode: answers::spell(request.mode()),
+            ttl: ms(request.ttl()),
+            at_least: us(lease.at_least()),
+            info: describe(lease),
+            is_queued: AtomicBool::new(false),
+            request: request.clone(),
+            shared: Arc::clone(&self),
+        };
+        let sections = Arc::clone(&self.line.ears().sections);
+        sections.ask(lease, self.line.number());
+        let mut asked = Asked {
+            sections,
+            owner: request.owner().id(),
+            is_granted: false,
+        };
+        let clock = self.clock.clone();
+        let until = request.wait_until(clock.now());
+        let asking = Arc::new(asking);
+        let waiters = Arc::clone(&self.line.ears().waiters);
+        let answer = waiters
+            .wait(clock.clone(), request, move |question| {
+                let asking = Arc::clone(&asking);
+                let wait = wait_us(&clock, until);
+                async move { asking.ask(question, &wait).await }
+            })
+            .await;
+        asked.is_granted = matches!(answer, Ok(Answer::Granted(_)));
+        answer
+    }
+
+    /// Goes on with the section of another owner.
+    pub(super) async fn adopt(
+        self: Arc<Self>,
+        giver: Owner,
+        request: Request,
+    ) -> Result<Option<Grant>, BackendError> {
+        let lease = request.lease();
+        let keys = self.keys(request.name());
+        let (giver, taker) = (spell(giver), spell(request.owner()));
+        let (ttl, info) = (ms(request.ttl()), describe(lease));
+        let sections = Arc::clone(&self.line.ears().sections);
+        sections.ask(lease, self.line.number());
+        let mut asked = Asked {
+            sections,
+            owner: request.owner().id(),
+            is_granted: false,
+        };
+        let adopted = self
+            .patiently(|| async {
+                let sent = self.clock.now();
+                let process = self.line.ears().process();
+                let arguments = [giver.as_str(), &taker, process, &ttl, &info];
+                let answer = self
+                    .run(&self.scripts.adopt, &[&keys.lock], &arguments)
+                    .await?;
+                let grant = answers::adopted(&answer).map_err(|what| self.nonsense(what))?;
+                // Asked again, the lease began with the last question.
+                Ok(grant.map(|grant| grant.counted_from(sent)))
+            })
+            .await?;
+        asked.is_granted = adopted.is_some();
+        Ok(adopted)
+    }
+}
+
+impl Asking {
+    async fn ask(&self, question: Question, wait: &str) -> Result<Answer, Failure> {
+        let owner = self.request.owner().id();
+        let sections = &self.shared.line.ears().sections;
+        let is_woken = sections.question_begins(owner);
+        let answer = self.ask_once(question, wait, is_woken).await;
+        sections.question_ends(owner);
+        answer
+    }
+
+    async fn ask_once(
+        &self,
+        question: Question,
+        wait: &str,
+        is_woken: bool,
+    ) -> Result<Answer, Failure> {
+        let shared = &self.shared;
+        if question == Question::Queue && self.is_queued.load(Ordering::Relaxed) && !is_woken {
+            let next_end = self.refresh().await?;
+            if next_end != ASK {
+                return Ok(answers::queued(next_end));
+            }
+        }
+        let question = match question {
+            Question::Last => "l",
+            Question::Queue => "q",
+            Question::Try => "t",
+        };
+        let keys = &self.keys;
+        let answer = shared
+            .run(
+                &shared.scripts.enter,
+                &[&keys.lock, &keys.queue, &keys.waiters, &keys.token],
+                &[
+                    &self.owner,
+                    shared.line.ears().process(),
+                    &self.mode,
+                    &self.ttl,
+                    &self.at_least,
+                    self.policy(),
+                    self.caller(),
+                    question,
+                    wait,
+                    &self.info,
+                ],
+            )
+            .await?;
+        match answers::entered(answer).map_err(|what| shared.nonsense(what))? {
+            Entered::Answered(answer) => {
+                match &answer {
+                    Answer::Granted(_) => self.wait_for_replicas().await?,
+                    Answer::Busy(_) => self.is_queued.store(true, Ordering::Relaxed),
+                    _ => {}
+                }
+                Ok(answer)
+            }
+            Entered::IsOver => Err(Failure::Lasting(fault::is_over(shared.place()))),
+            Entered::QueueIsFull(waiting) => {
+                let error = fault::queue_is_full(shared.place(), waiting);
+                Err(Failure::Lasting(error))
+            }
+        }
+    }
+
+    /// Shows that it is alive, together with others. Whether it should ask for itself, or else
+    /// when something ends.
+    async fn refresh(&self) -> Result<i64, Failure> {
+        let Keys {
+            lock,
+            queue,
+            waiters,
+            ..
+        } = self.keys.clone();
+        let (policy, caller) = (self.policy().to_owned(), self.caller().to_owned());
+        let arguments = vec![self.owner.clone(), self.mode.clone(), policy, caller];
+        let refresh = Small {
+            bucket: self.keys.bucket(),
+            keys: vec![lock, queue, waiters],
+            arguments,
+            within: SHOWN_EVERY,
+        };
+        self.shared.ask_together(&REFRESHES, refresh).await
+    }
+
+    fn policy(&self) -> &'static str {
+        match self.request.auth() {
+            None => "-",
+            Some(AuthPolicy::Assigned) => "a",
+            Some(AuthPolicy::Optional | AuthPolicy::Required) => "c",
+        }
+    }
+
+    fn caller(&self) -> &str {
+        self.request.caller().map_or("", |caller| caller.as_str())
+    }
+
+    /// Waits until as many replicas know of the grant as the URL asks for. The runtime gives back
+    /// what is refused here.
+    async fn wait_for_replicas(&self) -> Result<(), Failure> {
+        let line = &self.shared.line;
+        let Some((wanted, within)) = line.place.options.replicas else {
+            return Ok(());
+        };
+        let mut wait = Cmd::new();
+        wait.arg("WAIT").arg(wanted).arg(ms(within));
+        let known = match line.send_where(&self.keys.lock, &wait).await? {
+            Value::Int(known) => u64::try_from(known).unwrap_or(0),
+            other => return Err(self.shared.nonsense(format_args!("{other:?}"))),
+        };
+        if known >= u64::from(wanted) {
+            return Ok(());
+        }
+        let error = fault::too_few_replicas(&line.place, known, wanted, within);
+        Err(Failure::Lasting(error))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.is_granted {
+            self.sections.forget(self.owner);
+        }
+    }
+}
+
+/// What is left of a wait; less than zero waits for ever.
+fn wait_us(clock: &Clock, until: Option<Moment>) -> String {
+    match until {
+        None => "0".to_owned(),
+        Some(Moment::NEVER) => "-1".to_owned(),
+        Some(until) => us(until - clock.now()),
+    }
+}

@@ -1,0 +1,165 @@
+//! What Redis says by itself: who may enter now, and who has lost its section.
+//!
+//! A message is a letter and the public number of an owner, `w0123456789abcdef`: `w` wakes a
+//! waiter, `f` says that a section was ended by force, `a` that it was adopted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error, StrDeserializer};
+
+use crate::backend::waiting::Waiters;
+use crate::error::Lost;
+use crate::lease::Lease;
+use crate::owner::OwnerId;
+use crate::sync::{Mutex, lock};
+
+/// Who is listened for.
+pub(super) struct Ears {
+    /// The name of this backend among all that use the store.
+    process: String,
+    channel: String,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) sections: Arc<Sections>,
+}
+
+/// The sections that this backend has asked for, until they are given back.
+#[derive(Default)]
+pub(super) struct Sections(Mutex<HashMap<OwnerId, Section>>);
+
+pub(super) struct Section {
+    lease: Arc<Lease>,
+    /// The connection that it was first asked for over.
+    pub(super) asked_over: u64,
+    /// A question for it is under way.
+    pub(super) is_asking: bool,
+    /// Redis said that it may enter now.
+    is_woken: bool,
+}
+
+impl Ears {
+    pub(super) fn new() -> Self {
+        let process = format!("{:016x}", rand::random::<u64>());
+        Self {
+            channel: format!("lock:process:{process}"),
+            process,
+            waiters: Arc::default(),
+            sections: Arc::default(),
+        }
+    }
+
+    pub(super) fn process(&self) -> &str {
+        &self.process
+    }
+
+    pub(super) fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// What makes no sense is not for this version.
+    pub(super) fn hear(&self, message: &[u8]) {
+        let Some((what, owner)) = message.split_first() else {
+            return;
+        };
+        let Some(owner) = std::str::from_utf8(owner).ok().and_then(owner_id) else {
+            return;
+        };
+        match what {
+            b'w' => {
+                self.sections.wake(owner);
+                self.waiters.wake(owner);
+            }
+            b'a' => self.sections.lose(owner, Lost::Adopted),
+            b'f' => self.sections.lose(owner, Lost::ForcedOut),
+            _ => {}
+        }
+    }
+}
+
+fn owner_id(text: &str) -> Option<OwnerId> {
+    let text: StrDeserializer<'_, Error> = text.into_deserializer();
+    OwnerId::deserialize(text).ok()
+}
+
+impl Sections {
+    /// To be called before it is asked for: what is said of it may come before the answer.
+    pub(super) fn ask(&self, lease: &Arc<Lease>, over: u64) {
+        let section = Section {
+            lease: Arc::clone(lease),
+            asked_over: over,
+            is_asking: false,
+            is_woken: false,
+        };
+        lock(&self.0).entry(lease.owner().id()).or_insert(section);
+    }
+
+    /// It was given back, given away or refused.
+    pub(super) fn forget(&self, owner: OwnerId) -> Option<Section> {
+        lock(&self.0).remove(&owner)
+    }
+
+    fn wake(&self, owner: OwnerId) {
+        if let Some(section) = lock(&self.0).get_mut(&owner) {
+            section.is_woken = true;
+        }
+    }
+
+    /// A question for it is sent. Whether Redis has said since the one before that it may enter.
+    pub(super) fn question_begins(&self, owner: OwnerId) -> bool {
+        let mut sections = lock(&self.0);
+        sections.get_mut(&owner).is_some_and(|section| {
+            section.is_asking = true;
+            std::mem::take(&mut section.is_woken)
+        })
+    }
+
+    /// The question was answered, or will not be.
+    pub(super) fn question_ends(&self, owner: OwnerId) {
+        if let Some(section) = lock(&self.0).get_mut(&owner) {
+            section.is_asking = false;
+        }
+    }
+
+    /// Those that run.
+    pub(super) fn running(&self) -> Vec<Arc<Lease>> {
+        let sections = lock(&self.0);
+        let leases = sections.values().map(|section| &section.lease);
+        leases.filter(|lease| lease.is_running()).cloned().collect()
+    }
+
+    pub(super) fn lose(&self, owner: OwnerId, cause: Lost) {
+        let section = lock(&self.0).remove(&owner);
+        if let Some(section) = section {
+            section.lease.report_lost(cause);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_make_no_sense_are_not_heard() {
+        let ears = Ears::new();
+        for message in [
+            "",
+            "w",
+            "w12",
+            "x0123456789abcdef",
+            "w0123456789abcdeg",
+            "wü",
+        ] {
+            ears.hear(message.as_bytes());
+        }
+        ears.hear(&[0xff; 17]);
+    }
+
+    #[test]
+    fn an_owner_is_read_as_it_is_shown() {
+        let owner = crate::Owner::random().id();
+        assert_eq!(owner_id(&owner.to_string()), Some(owner));
+    }
+}

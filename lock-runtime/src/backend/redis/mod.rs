@@ -1,0 +1,373 @@
+//! Locks in Redis, for many hosts: `redis://host`.
+
+mod answers;
+mod asking;
+mod batches;
+mod check;
+mod connection;
+mod ears;
+mod fault;
+mod keys;
+mod line;
+mod place;
+mod releasing;
+mod retrying;
+mod scanning;
+mod scripts;
+mod tls;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+
+use super::waiting::Failure;
+use super::{
+    Answer, Backend, Capabilities, Change, ChangeAnswer, Grant, OnWhoseWord, Patience, Release,
+    Reply, Request,
+};
+use crate::clock::Clock;
+use crate::error::{BackendError, LockError, Lost};
+use crate::info::LockInfo;
+use crate::lease::Lease;
+use crate::name::LockName;
+use crate::options::Wait;
+use crate::owner::Owner;
+use asking::{ms, spell};
+use batches::{Batches, RENEWALS, Small};
+use ears::Ears;
+use keys::{Buckets, Keys};
+use line::{Line, MAY_ARRIVE_FOR};
+use place::Place;
+use scripts::{Script, Scripts};
+
+/// A backend whose locks live in Redis 6.2 or newer, or in Valkey, for the processes of many hosts.
+///
+/// | URL | what it names |
+/// |---|---|
+/// | `redis://user:password@host:6379/0` | one server |
+/// | `rediss://…` | the same, encrypted; needs the feature `redis-tls` |
+/// | `redis+unix:///run/redis.sock?db=0` | one server, by its socket |
+/// | `redis+sentinel://one:26379,two/mymaster/0` | the master that Sentinels know under this name; user and password are those of the master |
+/// | `redis+cluster://one:7000,two:7001` | a cluster, by some of its nodes |
+///
+/// | option | meaning |
+/// |---|---|
+/// | `wait_replicas=1` | a grant counts only when so many replicas know of it; otherwise it is given back, with an error. Every request of the backend waits meanwhile |
+/// | `wait_timeout=100ms` | how long they are waited for, at most 1 s |
+/// | `allow_eviction=true` | accepts a server that may throw locks away when its memory is full; others are refused |
+/// | `ca=/path/to.pem` | trusts these certificates alone, and not those of the system |
+/// | `tls=true` | encrypts, for `redis+cluster:` |
+/// | `sentinel_user`, `sentinel_password` | the login at the Sentinels, if they want one |
+///
+/// Every request for a section, and every release, is one script and one round trip. All requests
+/// go through one connection, and pushes come over it: a release hands the name to the first of
+/// those who wait. Who waits also asks by itself, twice a second and when the holder's lease
+/// should end, so that a message that is lost costs moments. Leases that are due together are
+/// renewed together.
+///
+/// # What holds
+///
+/// * **With no fault:** every promise. Only the server's clock decides, and tokens are larger than
+///   all before, of every name. In a cluster that is so within one of 256 buckets of names; over
+///   all names it is so as far as the clocks of the masters agree. A resource that checks tokens
+///   is most often protected by one name, whose tokens always rise.
+/// * **A holder that stands still past its lease:** two bodies may run until the first one
+///   notices. The token is for that: it is larger for the second.
+/// * **The server ends and comes back:** with its data (`appendfsync always`) everything is still
+///   held. With `appendfsync everysec` a power cut, and without persistence any end, forgets locks
+///   that are held: their holders are told as soon as the connection is back, but others may have
+///   entered before. Tokens go on rising, because they are at least the time in microseconds.
+/// * **A replica takes over:** replication is asynchronous, so that the last grants may be unknown
+///   to it, and two may hold one lock. `wait_replicas`, with `min-replicas-to-write` on the
+///   servers, makes that rare and not impossible. Where it must not happen, keep locks in
+///   PostgreSQL or etcd.
+/// * **The server's clock jumps:** forwards, leases end too early; backwards, a lease lasts for at
+///   most its length from then on, and tokens still rise. Clocks of clients decide nothing.
+/// * **Memory is full:** with `noeviction` requests fail and nothing is lost. Any other
+///   `maxmemory-policy` together with `maxmemory` may throw away locks that are held, and is
+///   refused.
+///
+/// A name on which nothing happens has no key. Besides, there is one counter of tokens for each
+/// bucket. An assignment without an end is the only thing of a name that does not end by itself.
+///
+/// One name with a thousand shared holders is slow: each of their requests reads all of them.
+///
+/// # When the connection breaks
+///
+/// It is made anew for as long as the manager lives, with pauses of at most 300 ms, and so it is
+/// when the server has not answered a request for two seconds. Requests wait meanwhile, for as
+/// long as their wait lasts and for 4 s at least. What was sent before, and arrives later than
+/// what came after, is refused.
+///
+/// # Rights
+///
+/// A user of Redis needs no more than
+///
+/// ```text
+/// ~lock:* &lock:process:* +eval +evalsha +get +mget +set +del +exists +time +zadd +zrem +zrange
+/// +zrank +zcard +hset +hget +hmget +hdel +pexpire +publish +subscribe +info +scan
+/// ```
+///
+/// `+scan` is for listing alone. The options `wait_replicas` and a database other than 0 need
+/// `+wait` and `+select`, and a cluster `+cluster|slots`. Whoever has these rights can read the
+/// secrets of owners and act for them: one user for all who may lock, and nobody else.
+///
+/// # Encryption
+///
+/// Certificates are checked against those that the system trusts, or those of `ca`. Where the
+/// process has chosen no provider of cryptography for `rustls`, `ring` becomes it. `redis+sentinel:`
+/// is not encrypted.
+///
+/// ```no_run
+/// use lock_runtime::{Clock, LockManager, RedisBackend};
+///
+/// # async fn connect() -> Result<(), lock_runtime::LockError> {
+/// let backend = RedisBackend::new("redis://127.0.0.1/", Clock::system())?;
+/// let manager = LockManager::builder().backend(backend).connect().await?;
+/// # Ok(()) }
+/// ```
+///
+/// [`LockManager::connect`](crate::LockManager::connect) does the same with the URL alone.
+pub struct RedisBackend(Arc<Shared>);
+
+/// What the requests of a backend have in common.
+struct Shared {
+    line: Arc<Line>,
+    clock: Clock,
+    buckets: Buckets,
+    scripts: &'static Scripts,
+    refreshes: Batches,
+    renewals: Batches,
+}
+
+impl RedisBackend {
+    /// Locks in the Redis that the URL names. Nothing is connected before [`Backend::connect`] is
+    /// called, which a manager does.
+    ///
+    /// The clock is the one of the manager that uses it.
+    ///
+    /// # Errors
+    ///
+    /// When a part of the URL is missing, unknown, or cannot be. The error shows no secret of it.
+    pub fn new(url: &str, clock: Clock) -> Result<Self, LockError> {
+        let place = Place::parse(url)?;
+        let is_cluster = place.is_cluster();
+        Ok(Self(Arc::new(Shared {
+            line: Line::new(place, clock.clone(), Ears::new()),
+            clock,
+            buckets: Buckets::new(is_cluster),
+            scripts: Scripts::of(is_cluster),
+            refreshes: Batches::default(),
+            renewals: Batches::default(),
+        })))
+    }
+}
+
+impl Shared {
+    fn place(&self) -> &Place {
+        &self.line.place
+    }
+
+    fn keys(&self, name: &LockName) -> Keys {
+        self.buckets.keys(name)
+    }
+
+    async fn run(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        arguments: &[&str],
+    ) -> Result<Value, Failure> {
+        self.line.run(script, keys, arguments).await
+    }
+
+    /// An answer that cannot be read.
+    fn nonsense(&self, what: impl fmt::Display) -> Failure {
+        Failure::Lasting(fault::nonsense(self.place(), what).effect_unknown())
+    }
+
+    /// Whether the lease was still held, and begins anew; with no time, it only looks.
+    fn renew(
+        self: Arc<Self>,
+        lease: &Lease,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<bool, BackendError>> + Send + use<> {
+        let keys = self.keys(lease.name());
+        let renewal = Small {
+            bucket: keys.bucket(),
+            keys: vec![keys.lock],
+            arguments: vec![spell(lease.owner()), ms(ttl)],
+            within: ttl / 3,
+        };
+        async move {
+            let held = self.ask_together(&RENEWALS, renewal).await;
+            held.map(|held| held == 1).map_err(fault::of_failure)
+        }
+    }
+
+    /// Looks, after every interruption, which sections are still held: a server that has forgotten
+    /// them may give them to others, and who was forced out meanwhile was not told.
+    async fn look_after_interruptions(self: Arc<Self>) {
+        while self.line.has_missed_something().await {
+            let sections = &self.line.ears().sections;
+            for lease in sections.running() {
+                let held = Arc::clone(&self).renew(&lease, Duration::ZERO);
+                let shared = Arc::clone(&self);
+                tokio::spawn(async move {
+                    if matches!(held.await, Ok(false)) {
+                        let sections = &shared.line.ears().sections;
+                        sections.lose(lease.owner().id(), Lost::Expired);
+                    }
+                });
+            }
+        }
+    }
+
+    async fn look(&self, name: &LockName, queue: usize) -> Result<LockInfo, Failure> {
+        let keys = self.keys(name);
+        let answer = self
+            .run(
+                &self.scripts.look,
+                &[&keys.lock, &keys.queue, &keys.waiters],
+                &[&queue.to_string()],
+            )
+            .await?;
+        answers::lock(name, answer).map_err(|what| self.nonsense(what))
+    }
+
+    async fn change(self: Arc<Self>, change: Change) -> Result<ChangeAnswer, BackendError> {
+        let (what, to, ttl, giver, within) = match &change {
+            Change::Assign {
+                to,
+                ttl,
+                giver,
+                within,
+                ..
+            } => ("assign", to.as_str(), *ttl, giver, within),
+            Change::Transfer {
+                to, giver, within, ..
+            } => ("transfer", to.as_str(), None, giver, within),
+            Change::Unassign { giver, within, .. } => ("unassign", "", None, giver, within),
+        };
+        let (word, giver) = match giver {
+            OnWhoseWord::Caller(caller) => ("caller", caller.as_str()),
+            OnWhoseWord::Holder(caller) => ("holder", caller.as_str()),
+            OnWhoseWord::Operator => ("operator", ""),
+        };
+        let keys = self.keys(change.name());
+        let mark = keys.change(rand::random());
+        let ttl = ttl.map_or_else(|| "-1".to_owned(), ms);
+        let within = within.map_or_else(String::new, spell);
+        let mark_stays = ms(MAY_ARRIVE_FOR);
+        self.patiently(|| async {
+            let answer = self
+                .run(
+                    &self.scripts.change,
+                    &[&keys.lock, &keys.queue, &keys.waiters, &mark],
+                    &[what, to, &ttl, word, giver, &within, &mark_stays],
+                )
+                .await?;
+            answers::changed(answer).map_err(|what| self.nonsense(what))
+        })
+        .await
+    }
+
+    /// Every lock whose key is like that, by name.
+    async fn list(self: Arc<Self>, pattern: String) -> Result<Vec<LockInfo>, BackendError> {
+        let mut locks = Vec::new();
+        for keys in self.patiently(|| self.line.scan(&pattern)).await? {
+            let name = keys::name_of(&keys);
+            let Some(name) = name else { continue };
+            let info = self.patiently(|| self.look(&name, 0)).await?;
+            if info != LockInfo::free(name) {
+                locks.push(info);
+            }
+        }
+        locks.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(locks)
+    }
+}
+
+impl Backend for RedisBackend {
+    fn name(&self) -> &str {
+        "redis"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all()
+    }
+
+    fn connect(&self) -> Reply<Result<(), BackendError>> {
+        let shared = Arc::clone(&self.0);
+        Reply::later(async move {
+            shared.line.connect().await?;
+            tokio::spawn(shared.look_after_interruptions());
+            Ok(())
+        })
+    }
+
+    fn try_acquire(&self, request: &Request) -> Reply<Result<Answer, BackendError>> {
+        let mut request = request.clone();
+        request.patience = Patience::Wait(Wait::NONE);
+        Reply::later(Arc::clone(&self.0).enter(request))
+    }
+
+    fn acquire(&self, request: &Request) -> Reply<Result<Answer, BackendError>> {
+        Reply::later(Arc::clone(&self.0).enter(request.clone()))
+    }
+
+    fn renew(&self, lease: &Lease, ttl: Duration) -> Reply<Result<bool, BackendError>> {
+        Reply::later(Arc::clone(&self.0).renew(lease, ttl))
+    }
+
+    fn release(&self, lease: &Lease, how: Release) -> Reply<Result<bool, BackendError>> {
+        Reply::later(Arc::clone(&self.0).release(lease, how))
+    }
+
+    fn inspect(&self, name: &LockName) -> Reply<Result<LockInfo, BackendError>> {
+        let (shared, name) = (Arc::clone(&self.0), name.clone());
+        Reply::later(async move {
+            let look = || shared.look(&name, LockInfo::MAX_QUEUE);
+            shared.patiently(look).await
+        })
+    }
+
+    fn adopt(&self, giver: Owner, request: &Request) -> Reply<Result<Option<Grant>, BackendError>> {
+        Reply::later(Arc::clone(&self.0).adopt(giver, request.clone()))
+    }
+
+    fn detach(&self, lease: &Lease) -> Reply<Result<bool, BackendError>> {
+        // Who adopts it does not take it from anybody.
+        self.0.line.ears().sections.forget(lease.owner().id());
+        Reply::now(Ok(true))
+    }
+
+    fn force_release(&self, name: &LockName) -> Reply<Result<usize, BackendError>> {
+        Reply::later(Arc::clone(&self.0).force_release(name.clone()))
+    }
+
+    fn change(&self, change: &Change) -> Reply<Result<ChangeAnswer, BackendError>> {
+        Reply::later(Arc::clone(&self.0).change(change.clone()))
+    }
+
+    fn list(&self, namespace: &str, prefix: &str) -> Reply<Result<Vec<LockInfo>, BackendError>> {
+        let pattern = keys::pattern(namespace, prefix);
+        Reply::later(Arc::clone(&self.0).list(pattern))
+    }
+}
+
+impl Drop for RedisBackend {
+    fn drop(&mut self) {
+        self.0.line.close();
+    }
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackend")
+            .field("place", self.0.place())
+            .finish_non_exhaustive()
+    }
+}

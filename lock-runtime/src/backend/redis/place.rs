@@ -1,0 +1,385 @@
+//! Where a Redis is, as its URL says it.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::io::tcp::TcpSettings;
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo,
+};
+
+use super::tls::Tls;
+use crate::backend::address::{Address, Host};
+use crate::error::LockError;
+use crate::options;
+
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// How long a grant waits for its replicas when nothing else is said.
+const REPLICAS_WITHIN: Duration = Duration::from_millis(100);
+
+/// The longest time to wait for them: the connection answers nothing else meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The options that every URL may have, and those that only some may.
+const OPTIONS: &[&str] = &["allow_eviction", "wait_replicas", "wait_timeout"];
+const TLS_OPTIONS: &[&str] = &["ca", "tls"];
+const SENTINEL_OPTIONS: &[&str] = &["sentinel_password", "sentinel_user"];
+
+/// What a URL says of a Redis, checked.
+pub(super) struct Place {
+    pub(super) kind: Kind,
+    shown: String,
+    pub(super) options: Options,
+}
+
+pub(super) enum Kind {
+    One(Client),
+    Sentinel {
+        client: tokio::sync::Mutex<SentinelClient>,
+    },
+    Cluster {
+        nodes: Vec<ConnectionInfo>,
+        tls: Tls,
+    },
+}
+
+/// What a URL asks for beyond a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Options {
+    /// The server may throw keys away.
+    pub(super) allow_eviction: bool,
+    /// How many replicas have to know of a grant, and within which time; none have to by default.
+    pub(super) replicas: Option<(u32, Duration)>,
+}
+
+impl Place {
+    /// # Errors
+    ///
+    /// When a part of the URL is missing, unknown, or cannot be.
+    pub(super) fn parse(url: &str) -> Result<Self, LockError> {
+        let mut address = Address::parse(&with_a_host(url))?;
+        let scheme = address.scheme.clone();
+        let refused = |what: &str| Err(invalid(&scheme, what));
+        let (kind, known) = match scheme.as_str() {
+            "redis" | "rediss" => {
+                if address.hosts.len() > 1 {
+                    return refused(
+                        "names one server; several are `redis+sentinel:` or `redis+cluster:`",
+                    );
+                }
+                let tls = Tls::take_from(&mut address, scheme == "rediss")?;
+                let login = login(&address).set_db(database(&address.path, &scheme)?);
+                let node = node(tls.address(&address.hosts[0], PORT), login)?;
+                let client = tls.client(node).map_err(|error| tls.refusal(&error))?;
+                (Kind::One(client), TLS_OPTIONS)
+            }
+            "redis+unix" => {
+                let path = format!("/{}", address.path);
+                if path == "/" {
+                    return refused(
+                        "names the path of a socket, such as `redis+unix:///run/redis.sock`",
+                    );
+                }
+                let database = address.take_option("db").unwrap_or_default();
+                let login = login(&address).set_db(database_number(&database, &scheme)?);
+                let node = node(ConnectionAddr::Unix(path.into()), login)?;
+                let client = Client::open(node).map_err(|_| invalid(&scheme, "is not valid"))?;
+                (Kind::One(client), &["db"] as &[&str])
+            }
+            "redis+sentinel" => (sentinel(&mut address, &scheme)?, SENTINEL_OPTIONS),
+            "redis+cluster" => {
+                if !address.path.is_empty() {
+                    return refused("has no database: a cluster has only one");
+                }
+                let tls = Tls::take_from(&mut address, false)?;
+                let login = login(&address);
+                let nodes = address
+                    .hosts
+                    .iter()
+                    .map(|host| node(tls.address(host, PORT), login.clone()))
+                    .collect::<Result<_, _>>()?;
+                (Kind::Cluster { nodes, tls }, TLS_OPTIONS)
+            }
+            _ => return refused("is not one of Redis"),
+        };
+        let options = Options::take_from(&mut address, &scheme)?;
+        let known: Vec<_> = OPTIONS.iter().chain(known).copied().collect();
+        address.refuse_other_options(&known)?;
+        let shown = match &kind {
+            Kind::One(_) if scheme == "redis+unix" => {
+                format!("Redis at `/{}`", address.path.escape_debug())
+            }
+            Kind::One(_) => format!("Redis at `{}`", hosts(&address, PORT)),
+            Kind::Sentinel { .. } => {
+                format!(
+                    "Redis of the Sentinels at `{}`",
+                    hosts(&address, SENTINEL_PORT)
+                )
+            }
+            Kind::Cluster { .. } => format!("the Redis Cluster at `{}`", hosts(&address, PORT)),
+        };
+        Ok(Self {
+            kind,
+            shown,
+            options,
+        })
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.kind, Kind::Cluster { .. })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.shown).finish()
+    }
+}
+
+impl Options {
+    fn take_from(address: &mut Address, scheme: &str) -> Result<Self, LockError> {
+        let allow_eviction = flag(address, "allow_eviction", scheme)?;
+        let replicas = address
+            .take_option("wait_replicas")
+            .map(|number| {
+                number
+                    .parse()
+                    .ok()
+                    .filter(|number| *number > 0)
+                    .ok_or_else(|| {
+                        invalid(
+                            scheme,
+                            "has a `wait_replicas` that is no number of replicas",
+                        )
+                    })
+            })
+            .transpose()?;
+        let within = address
+            .take_option("wait_timeout")
+            .map(|time| {
+                options::duration(&time)
+                    .filter(|time| !time.is_zero() && *time <= LONGEST_WAIT)
+                    .ok_or_else(|| {
+                        invalid(
+                            scheme,
+                            "has a `wait_timeout` that is no duration of at most 1 s, such as \
+                             `100ms`",
+                        )
+                    })
+            })
+            .transpose()?;
+        if replicas.is_none() && within.is_some() {
+            return Err(invalid(
+                scheme,
+                "has `wait_timeout` without `wait_replicas`, which says for how many to wait",
+            ));
+        }
+        Ok(Self {
+            allow_eviction,
+            replicas: replicas.map(|number| (number, within.unwrap_or(REPLICAS_WITHIN))),
+        })
+    }
+}
+
+fn sentinel(address: &mut Address, scheme: &str) -> Result<Kind, LockError> {
+    let (name, database) = address.path.split_once('/').unwrap_or((&address.path, ""));
+    if name.is_empty() {
+        return Err(invalid(
+            scheme,
+            "names the service after the Sentinels: `redis+sentinel://one:26379,two:26379/mymaster`",
+        ));
+    }
+    let hosts = address.hosts.iter();
+    let sentinels = hosts.map(|host| Tls::none().address(host, SENTINEL_PORT));
+    let invalid_client = |_| invalid(scheme, "is not valid");
+    let mut builder = SentinelClientBuilder::new(sentinels, name, SentinelServerType::Master)
+        .map_err(invalid_client)?
+        .set_client_to_redis_db(self::database(database, scheme)?)
+        .set_client_to_redis_protocol(ProtocolVersion::RESP3)
+        .set_client_to_redis_tcp_settings(tcp())
+        .set_client_to_sentinel_tcp_settings(tcp());
+    if let Some(user) = &address.user {
+        builder = builder.set_client_to_redis_username(user);
+    }
+    if let Some(password) = &address.password {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if let Some(user) = address.take_option("sentinel_user") {
+        builder = builder.set_client_to_sentinel_username(user);
+    }
+    if let Some(password) = address.take_option("sentinel_password") {
+        builder = builder.set_client_to_sentinel_password(password);
+    }
+    let client = builder.build().map_err(invalid_client)?;
+    Ok(Kind::Sentinel {
+        client: tokio::sync::Mutex::new(client),
+    })
+}
+
+/// A socket's URL has a path and no host, which every other URL has.
+fn with_a_host(url: &str) -> String {
+    const SOCKET: &str = "redis+unix://";
+    match url.strip_prefix(SOCKET).map(|rest| rest.split_once('/')) {
+        Some(Some((login, path))) if login.is_empty() || login.ends_with('@') => {
+            format!("{SOCKET}{login}localhost/{path}")
+        }
+        _ => url.to_owned(),
+    }
+}
+
+fn login(address: &Address) -> RedisConnectionInfo {
+    let mut login = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_skip_set_lib_name();
+    if let Some(user) = &address.user {
+        login = login.set_username(user);
+    }
+    if let Some(password) = &address.password {
+        login = login.set_password(password);
+    }
+    login
+}
+
+fn node(address: ConnectionAddr, login: RedisConnectionInfo) -> Result<ConnectionInfo, LockError> {
+    let node = address
+        .into_connection_info()
+        .map_err(|_| LockError::invalid_option("the URL of a Redis names no address"))?;
+    Ok(node.set_redis_settings(login).set_tcp_settings(tcp()))
+}
+
+/// Small messages go out at once: without this a request may wait for the acknowledgement of the
+/// one before.
+pub(super) fn tcp() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
+fn database(path: &str, scheme: &str) -> Result<i64, LockError> {
+    database_number(path.trim_end_matches('/'), scheme)
+}
+
+fn database_number(text: &str, scheme: &str) -> Result<i64, LockError> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse::<u32>()
+        .map(i64::from)
+        .map_err(|_| invalid(scheme, "has a database that is no number"))
+}
+
+pub(super) fn flag(address: &mut Address, option: &str, scheme: &str) -> Result<bool, LockError> {
+    match address.take_option(option).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(invalid(
+            scheme,
+            &format!("has an option `{option}` that is neither `true` nor `false`"),
+        )),
+    }
+}
+
+pub(super) fn invalid(scheme: &str, what: &str) -> LockError {
+    LockError::invalid_option(format!("the `{}:` URL {what}", scheme.escape_debug()))
+}
+
+fn hosts(address: &Address, port: u16) -> String {
+    let hosts = address.hosts.iter().map(|host| {
+        let port = host.port.or(Some(port));
+        Host {
+            port,
+            ..host.clone()
+        }
+        .to_string()
+    });
+    hosts.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(url: &str) -> String {
+        Place::parse(url).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_kind_of_place_is_read() {
+        for (url, shown) in [
+            ("redis://localhost", "Redis at `localhost:6379`"),
+            ("redis://me:hunter2@[::1]:7/3", "Redis at `[::1]:7`"),
+            (
+                "redis+unix:///run/redis.sock?db=2",
+                "Redis at `/run/redis.sock`",
+            ),
+            (
+                "redis+unix://:hunter2@/run/redis.sock",
+                "Redis at `/run/redis.sock`",
+            ),
+            (
+                "redis+sentinel://:hunter2@one,two:7/main/1?sentinel_password=hunter3",
+                "Redis of the Sentinels at `one:26379,two:7`",
+            ),
+            (
+                "redis+cluster://one:7000,two:7001",
+                "the Redis Cluster at `one:7000,two:7001`",
+            ),
+        ] {
+            let place = Place::parse(url).unwrap();
+            assert_eq!(place.to_string(), shown);
+            assert!(!format!("{place:?}").contains("hunter"), "{place:?}");
+        }
+    }
+
+    #[test]
+    fn options_are_read() {
+        let place = Place::parse("redis://host?wait_replicas=2&allow_eviction=true").unwrap();
+        let replicas = Some((2, REPLICAS_WITHIN));
+        assert_eq!(
+            (place.options.allow_eviction, place.options.replicas),
+            (true, replicas)
+        );
+        let place = Place::parse("redis://host?wait_replicas=1&wait_timeout=1s").unwrap();
+        assert_eq!(place.options.replicas, Some((1, Duration::from_secs(1))));
+        assert!(!place.options.allow_eviction);
+    }
+
+    #[test]
+    fn faults_are_named_and_secrets_are_not() {
+        for (url, says) in [
+            ("redis://:hunter2@one,two", "`redis+cluster:`"),
+            ("redis://:hunter2@host/zero", "database"),
+            ("redis://:hunter2@host?wait_replicas=0", "`wait_replicas`"),
+            (
+                "redis://:hunter2@host?wait_replicas=1&wait_timeout=1",
+                "`100ms`",
+            ),
+            (
+                "redis://:hunter2@host?wait_replicas=1&wait_timeout=2s",
+                "1 s",
+            ),
+            ("redis://:hunter2@host?wait_timeout=1s", "`wait_replicas`"),
+            (
+                "redis://:hunter2@host?allow_eviction=yes",
+                "`allow_eviction`",
+            ),
+            ("redis://:hunter2@host?patience=1", "`wait_timeout`"),
+            ("redis+unix://:hunter2@/", "socket"),
+            ("redis+sentinel://:hunter2@one", "mymaster"),
+            ("redis+cluster://:hunter2@one/1", "database"),
+            ("redis+other://:hunter2@one", "not one of Redis"),
+        ] {
+            let text = fault(url);
+            assert!(text.contains(says), "{url}: {text}");
+            assert!(!text.contains("hunter"), "{text}");
+        }
+    }
+}

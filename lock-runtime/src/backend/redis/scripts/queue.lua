@@ -1,0 +1,145 @@
+-- The queue of a lock: a sorted set of owners by when they came, and a hash with what each of
+-- them asked for and, under `s` and the owner, when it last showed itself.
+
+-- A waiter that has been silent for so long is gone.
+local GONE_AFTER = 60000000
+-- A longer queue only hides that nobody is served.
+local MOST_WAITING = 65536
+
+local function waits_for_permits(mode)
+  return string.sub(mode, 1, 1) == 'p'
+end
+
+-- Takes a waiter out of the queue. Whether it was there.
+local function leave(lock, owner)
+  if not lock.queue_until then
+    return false
+  end
+  if lock.permits then
+    local details = redis.call('HGET', lock.waiters, owner)
+    if details and waits_for_permits(cmsgpack.unpack(details).mode) then
+      lock.permits.waiting = lock.permits.waiting - 1
+      if lock.permits.waiting == 0 then
+        lock.permits = nil
+      end
+    end
+  end
+  local was_there = redis.call('ZREM', lock.queue, owner) == 1
+  redis.call('HDEL', lock.waiters, owner, 's' .. owner)
+  if redis.call('EXISTS', lock.queue) == 0 then
+    redis.call('DEL', lock.waiters)
+    lock.queue_until = nil
+    lock.permits = nil
+  end
+  lock.changed = true
+  return was_there
+end
+
+-- The queue stays for a while; it is not touched at every step.
+local function keep_queue(lock)
+  local till = lock.queue_until or 0
+  if till - lock.now < GONE_AFTER or till - lock.now > 3 * GONE_AFTER then
+    lock.queue_until = lock.now + 2 * GONE_AFTER
+    lock.changed = true
+    redis.call('PEXPIRE', lock.queue, ms(2 * GONE_AFTER))
+    redis.call('PEXPIRE', lock.waiters, ms(2 * GONE_AFTER))
+  end
+end
+
+local function join(lock, owner, waiter)
+  local last = redis.call('ZRANGE', lock.queue, 0, 0, 'REV', 'WITHSCORES')
+  local place = math.max(lock.now, (last[2] or 0) + 1)
+  redis.call('ZADD', lock.queue, string.format('%d', place), owner)
+  redis.call('HSET', lock.waiters, owner, cmsgpack.pack(waiter), 's' .. owner, lock.now)
+  if waits_for_permits(waiter.mode) then
+    lock.permits = lock.permits or { number = tonumber(string.sub(waiter.mode, 2)), waiting = 0 }
+    lock.permits.waiting = lock.permits.waiting + 1
+  end
+  lock.queue_until = lock.queue_until or 0
+  keep_queue(lock)
+  lock.changed = true
+end
+
+local function show(lock, owner)
+  redis.call('HSET', lock.waiters, 's' .. owner, lock.now)
+  keep_queue(lock)
+end
+
+-- Goes through the queue from its front, until a visit says that it is enough. Those who are
+-- gone are taken out on the way.
+local function each_waiter(lock, visit)
+  local from = 0
+  while lock.queue_until do
+    local owners = redis.call('ZRANGE', lock.queue, from, from + 15)
+    if #owners == 0 then
+      return
+    end
+    local fields = {}
+    for _, owner in ipairs(owners) do
+      fields[#fields + 1] = owner
+      fields[#fields + 1] = 's' .. owner
+    end
+    local found = redis.call('HMGET', lock.waiters, unpack(fields))
+    for index, owner in ipairs(owners) do
+      local details, silent_for = found[2 * index - 1], lock.now - (found[2 * index] or 0)
+      local waiter = details and cmsgpack.unpack(details)
+      local is_over = waiter and waiter.deadline and waiter.deadline + SILENT_AFTER < lock.now
+      -- One that was seen in the future was seen before the server's clock was put back.
+      if not waiter or is_over or math.abs(silent_for) > GONE_AFTER then
+        leave(lock, owner)
+      else
+        from = from + 1
+        waiter.owner = owner
+        waiter.is_live = math.abs(silent_for) <= SILENT_AFTER
+        if visit(waiter) then
+          return
+        end
+      end
+    end
+  end
+end
+
+-- Whether nobody who came before, may enter and is alive is passed over by this owner.
+local function is_its_turn(lock, owner, mode)
+  if not lock.queue_until or redis.call('ZRANGE', lock.queue, 0, 0)[1] == owner then
+    return true
+  end
+  local beside, is_free = 0, true
+  each_waiter(lock, function(waiter)
+    if waiter.owner == owner then
+      return true
+    end
+    if waiter.is_live and standing(lock, waiter.policy, waiter.caller) == 'enter' then
+      -- Those who fit beside it are served with it.
+      is_free = mode ~= 'x' and waiter.mode == mode
+      beside = beside + 1
+    end
+    return not is_free
+  end)
+  return is_free and fits(lock, mode, beside)
+end
+
+-- Wakes those who may enter now, first come, first served; after a change of the assignment also
+-- those who may not enter any more.
+local function wake(lock, and_the_refused)
+  local served, mode, is_enough = 0, nil, false
+  each_waiter(lock, function(waiter)
+    local stands = standing(lock, waiter.policy, waiter.caller)
+    if stands == 'refused' and and_the_refused then
+      tell(waiter.process, 'w', waiter.owner)
+    elseif stands == 'enter' and waiter.is_live and not is_enough then
+      if (not mode or mode == waiter.mode) and fits(lock, waiter.mode, served) then
+        if tell(waiter.process, 'w', waiter.owner) then
+          served, mode = served + 1, waiter.mode
+          is_enough = mode == 'x'
+        else
+          -- Its process is gone, or is connecting again and will ask by itself.
+          redis.call('HSET', lock.waiters, 's' .. waiter.owner, lock.now - 2 * SILENT_AFTER)
+        end
+      else
+        is_enough = true
+      end
+    end
+    return is_enough and not and_the_refused
+  end)
+end

@@ -1,0 +1,43 @@
+-- Shows that waiters are alive. Each is answered with the milliseconds until something ends by
+-- itself (-1 for never), or with -2: then it has reason to ask for itself.
+--
+-- KEYS  the lock, its queue, its waiters, for each of them
+-- ARGV  owner, mode, policy, caller, for each of them
+
+local now = server_time()
+local locks, answers = {}, {}
+
+-- All of them first: after an interruption none has shown itself for long, and whoever is asked
+-- for first here must not pass over the others.
+for index = 1, #KEYS / 3 do
+  local key = KEYS[3 * index - 2]
+  local lock = locks[key]
+  if not lock then
+    lock = lock_at(key, now, redis.call('GET', key))
+    lock.queue, lock.waiters = KEYS[3 * index - 1], KEYS[3 * index]
+    locks[key] = lock
+  end
+  local owner = ARGV[4 * index - 3]
+  if lock.queue_until and redis.call('ZRANK', lock.queue, owner) then
+    show(lock, owner)
+    answers[index] = next_end(lock)
+  else
+    answers[index] = -2
+  end
+end
+
+for index = 1, #KEYS / 3 do
+  local lock, owner, mode = locks[KEYS[3 * index - 2]], ARGV[4 * index - 3], ARGV[4 * index - 2]
+  local stands = standing(lock, ARGV[4 * index - 1], ARGV[4 * index])
+  local may_enter = stands == 'enter' and fits(lock, mode, 0) and is_its_turn(lock, owner, mode)
+  if may_enter or stands == 'refused' or lock.dead[owner] or section_of(lock, owner) then
+    answers[index] = -2
+  end
+end
+
+for _, lock in pairs(locks) do
+  if lock.changed then
+    save(lock)
+  end
+end
+return answers

@@ -1,0 +1,13 @@
+//! etcd, disturbed in every way: servers that die, stand still and forget, connections that are
+//! cut and swallow, and what each of them is told.
+
+mod cluster;
+mod cut;
+mod errors;
+mod fence;
+mod leftovers;
+mod restarts;
+mod support;
+mod taken_away;
+mod turns;
+mod workers;

@@ -1,0 +1,69 @@
+//! What the tests here have in common.
+
+use std::time::{Duration, Instant};
+
+use lock_runtime::{LockError, LockManager};
+use servers::Etcd;
+
+/// The shortest lease of a server that is alone.
+pub(crate) const SHORT: Duration = Duration::from_secs(1);
+
+/// A lease that no test lives to see the end of.
+pub(crate) const LONG: Duration = Duration::from_secs(3_600);
+
+/// How long anything may take that has to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A manager of its own, as if it were a process, in a namespace of the test's own.
+pub(crate) async fn manager(url: &str, namespace: &str) -> LockManager {
+    let builder = LockManager::builder().url(url).namespace(namespace);
+    let connected = builder.ttl(LONG).wait(PATIENCE).connect().await;
+    connected.expect("a manager")
+}
+
+/// Waits until something is so.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < limit, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until so many wait for a name.
+pub(crate) async fn until_waiting(manager: &LockManager, name: &str, waiting: usize) {
+    until(&format!("{waiting} wait for `{name}`"), async || {
+        let info = manager.lock(name).info().await;
+        info.is_ok_and(|info| info.waiting == waiting)
+    })
+    .await;
+}
+
+/// Whether a name can be entered. Looking does not leave it busy.
+pub(crate) async fn is_free(manager: &LockManager, name: &str) -> Result<bool, LockError> {
+    match manager.lock(name).try_acquire().await? {
+        None => Ok(false),
+        Some(guard) => guard.release().await.map(|()| true),
+    }
+}
+
+/// Waits until a name can be entered.
+pub(crate) async fn until_free(manager: &LockManager, name: &str) {
+    until(&format!("`{name}` is free"), async || {
+        is_free(manager, name).await.is_ok_and(|is_free| is_free)
+    })
+    .await;
+}
+
+/// The keys of the locks that a server holds.
+pub(crate) fn keys(server: &Etcd, prefix: &str) -> Vec<String> {
+    let keys = server.control(&["get", prefix, "--prefix", "--keys-only"]);
+    let lines = keys.lines().filter(|line| !line.is_empty());
+    lines.map(str::to_owned).collect()
+}
+
+/// Waits for a future that has to end by itself.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(PATIENCE, future).await;
+    ended.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}

@@ -1,0 +1,21 @@
+//! Redis on real servers: what the conformance suite cannot do to a store.
+//!
+//! * `interruptions`: the connection breaks or falls silent, in each phase of a section.
+//! * `restarts`: the server dies and comes back, with and without its data.
+//! * `failovers`: a replica takes over, with Sentinels and in a cluster.
+//! * `processes`: many processes count under one lock, while the server is killed.
+//! * `leftovers`, `load`: what stays in the store, and how much is asked of it.
+//! * `agreement`: the scripts have the rules of the lock table.
+//! * `seeds`: what was seen of other locks on Redis.
+//! * `refusals`: places that are not fit to keep locks, and what is said of them.
+
+mod agreement;
+mod failovers;
+mod harness;
+mod interruptions;
+mod leftovers;
+mod load;
+mod processes;
+mod refusals;
+mod restarts;
+mod seeds;

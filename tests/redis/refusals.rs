@@ -1,0 +1,292 @@
+//! Places that are not fit to keep locks, and what is said of them.
+
+use std::net::TcpListener;
+
+use servers::{Redis, RedisCluster, RedisOptions, Sentinels};
+
+use crate::harness::{connected, refusal, seconds, soon, until, until_free, until_waiting};
+
+/// What a user needs, as the documentation of the backend says it.
+const NEEDED: &str = "~lock:* &lock:process:* +eval +evalsha +get +mget +set +del +exists +time \
+     +zadd +zrem +zrange +zrank +zcard +hset +hget +hmget +hdel +pexpire +publish +subscribe \
+     +info +scan";
+
+fn assert_says(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "no {word:?} in: {text}");
+    }
+    assert!(!text.contains("CANARY"), "a secret in: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_login_is_refused() {
+    let server = Redis::options().password("CANARY-right").start();
+    let address = format!("127.0.0.1:{}", server.port());
+    let wrong = refusal(&format!("redis://:CANARY-wrong@{address}")).await;
+    assert_says(&wrong, &["refused the login", &address]);
+    let wrong = refusal(&format!("redis://nobody:CANARY-wrong@{address}")).await;
+    assert_says(&wrong, &["refused the login", &address]);
+    let missing = refusal(&format!("redis://{address}")).await;
+    assert_says(&missing, &["asks for a password", &address]);
+    let manager = connected(&server.url()).await;
+    assert_says(&format!("{manager:?}"), &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_rights_are_enough() {
+    let server = Redis::options()
+        .user("locks", "CANARY-right", NEEDED)
+        .start();
+    let manager = connected(&server.url()).await;
+    let guard = manager.lock("name").acquire().await.unwrap();
+    let waiting = tokio::spawn(manager.lock("name").acquire());
+    until_waiting(&manager, "name", 1).await;
+    assert_eq!(manager.list("").await.unwrap().len(), 1);
+    guard.release().await.unwrap();
+    let guard = soon("handed over", waiting).await.unwrap().unwrap();
+    assert!(guard.extend(seconds(60)).await.is_ok());
+    assert_eq!(manager.lock("name").force_release().await.unwrap(), 1);
+    let shared = manager.lock("shared").shared().acquire().await.unwrap();
+    shared.release().await.unwrap();
+    let permit = manager.lock("permits").permits(2).acquire().await.unwrap();
+    permit.release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_rights_are_enough_elsewhere() {
+    let rights = format!("{NEEDED} +select +wait");
+    let server = Redis::options()
+        .user("locks", "CANARY-right", &rights)
+        .start();
+    let manager = connected(&format!("{}/3", server.url())).await;
+    manager.lock("name").run(async || ()).await.unwrap();
+
+    let rights = format!("{NEEDED} +cluster|slots");
+    let node = Redis::options()
+        .user("locks", "CANARY-right", &rights)
+        .arguments(["--cluster-enabled", "yes"])
+        .start();
+    node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    until("it serves", async || {
+        node.try_command(&["GET", "key"]).is_ok()
+    })
+    .await;
+    let manager = connected(&node.url().replace("redis:", "redis+cluster:")).await;
+    let guard = manager.lock("name").acquire().await.unwrap();
+    assert_eq!(manager.list("").await.unwrap().len(), 1);
+    guard.release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_is_named() {
+    for (missing, when_connecting) in [
+        ("+info", true),
+        ("&lock:process:*", true),
+        ("+evalsha", false),
+        ("~lock:*", false),
+    ] {
+        let rules = NEEDED.replace(missing, "");
+        let server = Redis::options()
+            .user("locks", "CANARY-right", &rules)
+            .start();
+        let text = if when_connecting {
+            refusal(&server.url()).await
+        } else {
+            let manager = connected(&server.url()).await;
+            manager
+                .lock("name")
+                .acquire()
+                .await
+                .unwrap_err()
+                .to_string()
+        };
+        assert_says(&text, &["no permission", "RedisBackend"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_throw_locks_away_is_refused() {
+    let evicting = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
+    let server = Redis::options().arguments(evicting).start();
+    let text = refusal(&server.url()).await;
+    assert_says(
+        &text,
+        &[
+            "`maxmemory-policy`",
+            "`allkeys-lru`",
+            "`noeviction`",
+            "`allow_eviction=true`",
+        ],
+    );
+    connected(&format!("{}?allow_eviction=true", server.url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_says_so() {
+    let server = Redis::start();
+    let manager = connected(&server.url()).await;
+    let guard = manager.lock("held").acquire().await.unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let error = soon("an error", manager.lock("name").acquire())
+        .await
+        .unwrap_err();
+    assert_says(&error.to_string(), &["is full", "`maxmemory`"]);
+    // What is held can still be given back.
+    guard.release().await.unwrap();
+    assert_eq!(server.command(&["EXISTS", "lock:{0}:name:/held"]), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_too_many_clients_says_so() {
+    let server = Redis::start();
+    let manager = connected(&server.url()).await;
+    server.command(&["CONFIG", "SET", "maxclients", "1"]);
+    let text = refusal(&server.url()).await;
+    assert_says(&text, &["`maxclients`"]);
+    manager.lock("name").run(async || ()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_enough_replicas_says_so() {
+    let server = Redis::start();
+    let manager = connected(&server.url()).await;
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let error = soon("an error", manager.lock("name").try_acquire())
+        .await
+        .unwrap_err();
+    assert_says(&error.to_string(), &["`min-replicas-to-write`"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_refused() {
+    let master = Redis::start();
+    let port = master.port().to_string();
+    let replica = Redis::options()
+        .arguments(["--replicaof", "127.0.0.1", &port])
+        .start();
+    let text = refusal(&replica.url()).await;
+    assert_says(&text, &["is a replica", "`redis+sentinel:`"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_becomes_a_replica_is_left() {
+    let server = Redis::start();
+    let manager = connected(&server.url()).await;
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    let error = soon("an error", manager.lock("name").try_acquire())
+        .await
+        .unwrap_err();
+    assert_says(&error.to_string(), &["is a replica"]);
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    manager.lock("name").run(async || ()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_another_kind_is_refused() {
+    let mut cluster = RedisCluster::start();
+    let node = cluster.nodes()[0].url();
+    assert_says(&refusal(&node).await, &["`redis+cluster:`"]);
+    let server = Redis::start();
+    let text = refusal(&server.url().replace("redis:", "redis+cluster:")).await;
+    assert_says(&text, &["`redis:`"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_is_no_server() {
+    let mut sentinels = Sentinels::start();
+    let sentinel = sentinels.sentinels()[0].url();
+    assert_says(&refusal(&sentinel).await, &["`redis+sentinel:`"]);
+    let url = sentinels.url();
+    let (place, _name) = url.rsplit_once('/').unwrap();
+    let text = refusal(&format!("{place}/another")).await;
+    assert_says(&text, &["no Sentinel", "name"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_and_nobody_who_answers() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    let silent = refusal(&format!("redis://{address}")).await;
+    assert_says(&silent, &["did not answer", &address.to_string()]);
+    drop(nobody);
+    let gone = refusal(&format!("redis://:CANARY@{address}")).await;
+    assert_says(&gone, &["nobody listens", &address.to_string()]);
+    let unknown = refusal("redis://:CANARY@no-such-host.invalid").await;
+    assert_says(&unknown, &["no-such-host.invalid"]);
+}
+
+fn encrypted() -> RedisOptions {
+    Redis::options().tls()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_server_is_trusted_by_its_authority() {
+    let server = encrypted().start();
+    let authority = server.certificates().authority().display().to_string();
+    let url = format!("{}?ca={authority}", server.url());
+    let manager = connected(&url).await;
+    manager.lock("name").run(async || ()).await.unwrap();
+    let plain = url
+        .replace("rediss:", "redis:")
+        .replace("?ca", "?tls=true&ca");
+    connected(&plain)
+        .await
+        .lock("name")
+        .run(async || ())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_server_that_is_not_trusted_is_refused() {
+    let server = encrypted().start();
+    assert_says(&refusal(&server.url()).await, &["certificate", "`ca`"]);
+    let another = encrypted().start();
+    let authority = another.certificates().authority().display().to_string();
+    let text = refusal(&format!("{}?ca={authority}", server.url())).await;
+    assert_says(&text, &["certificate", "`ca`"]);
+    let text = refusal(&format!("{}?ca=/no/such/file", server.url())).await;
+    assert_says(&text, &["`ca`", "/no/such/file"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_cluster_is_trusted_by_its_authority() {
+    let nodes = ["--cluster-enabled", "yes", "--tls-cluster", "yes"];
+    let node = encrypted().arguments(nodes).start();
+    node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    until("it serves", async || {
+        node.try_command(&["GET", "key"]).is_ok()
+    })
+    .await;
+    let authority = node.certificates().authority().display().to_string();
+    let url = node.url().replace("rediss:", "redis+cluster:");
+    let manager = connected(&format!("{url}?tls=true&ca={authority}")).await;
+    manager.lock("name").run(async || ()).await.unwrap();
+    let text = refusal(&format!("{url}?tls=true")).await;
+    assert_says(&text, &["certificate", "`ca`"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_and_encrypted_do_not_meet() {
+    let server = encrypted().start();
+    let text = refusal(&server.url().replace("rediss:", "redis:")).await;
+    assert_says(&text, &["127.0.0.1"]);
+    let server = Redis::start();
+    let text = refusal(&server.url().replace("redis:", "rediss:")).await;
+    assert_says(&text, &["127.0.0.1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_too_few_replicas_know_of_is_given_back() {
+    let server = Redis::start();
+    let manager = connected(&format!(
+        "{}?wait_replicas=1&wait_timeout=50ms",
+        server.url()
+    ))
+    .await;
+    let error = soon("an error", manager.lock("name").acquire())
+        .await
+        .unwrap_err();
+    assert_says(&error.to_string(), &["0 of 1 replicas", "given back"]);
+    until_free(&manager, "name").await;
+}
