@@ -69,6 +69,26 @@ async fn a_leader_that_stands_still_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_short_section_outlives_a_leader_that_stands_still() {
+    let mut cluster = EtcdCluster::start();
+    // The leader is the one that is spoken to.
+    let leader = format!("127.0.0.1:{}", cluster.leader().port());
+    let url = cluster.url();
+    let (scheme, hosts) = url.split_once("//").expect("a URL");
+    let others = hosts.split(',').filter(|host| *host != leader);
+    let hosts: Vec<_> = [leader.as_str()].into_iter().chain(others).collect();
+    let holder = manager(&format!("{scheme}//{}", hosts.join(",")), "short").await;
+    let ttl = Duration::from_secs(6);
+    let guard = holder.lock("name").ttl(ttl).acquire().await.expect("free");
+    // Until nothing but its renewals finds out.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster.leader().pause();
+    tokio::time::sleep(2 * ttl).await;
+    assert!(guard.is_held(), "its renewal waited for one server");
+    guard.release().await.expect("still held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_away_is_passed_over() {
     let mut cluster = EtcdCluster::start();
     cluster.members()[0].kill();

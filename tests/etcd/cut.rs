@@ -227,6 +227,77 @@ async fn a_request_that_comes_after_its_release_does_not_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_comes_late_does_not_bring_back_what_was_taken_back() {
+    let server = Etcd::shared();
+    let (slow, quick) = (Proxy::to(server.port()), Proxy::to(server.port()));
+    let url = format!(
+        "etcd://127.0.0.1:{},127.0.0.1:{}",
+        slow.port(),
+        quick.port()
+    );
+    let disturbed = manager(&url, "late-change").await;
+    let other = manager(&server.url(), "late-change").await;
+    // Its transaction is on the slow way, and what it has read is not.
+    slow.to_client().delay(Duration::from_millis(500));
+    let assigning = disturbed.acquire_lock("name", "alice");
+    let assigning = tokio::spawn(async move { assigning.await });
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    slow.to_server().delay(Duration::from_secs(6));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    slow.to_client().half_close();
+    let assigned = soon("it is assigned", assigning).await.expect("no panic");
+    assigned.expect("free");
+    let holder = async || {
+        let info = other.lock("name").info().await.expect("it answers");
+        info.holder.map(|holder| holder.to_string())
+    };
+    assert_eq!(holder().await.as_deref(), Some("alice"));
+    other
+        .release_lock("name")
+        .as_operator()
+        .await
+        .expect("assigned");
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(holder().await, None);
+    assert!(slow.connections() == 1 && quick.connections() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_whose_answer_was_lost_is_kept() {
+    let (proxy, disturbed, other) = pair("lost-place").await;
+    let guard = other.lock("name").acquire().await.expect("free");
+    // With what is known of the name at hand, so that the next request is the one for a place.
+    let before = tokio::spawn(disturbed.lock("name").acquire());
+    until_waiting(&other, "name", 1).await;
+    proxy.to_client().black_hole();
+    let waiting = tokio::spawn(disturbed.lock("name").acquire());
+    until_waiting(&other, "name", 2).await;
+    proxy.cut();
+    // The watch is there again before the waiter is.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    proxy.mend();
+    until_waiting(&other, "name", 2).await;
+    before.abort();
+    until_waiting(&other, "name", 1).await;
+    let next = tokio::spawn(other.lock("name").acquire());
+    until_waiting(&other, "name", 2).await;
+    // So long that places are given up of which this process knows nothing.
+    tokio::time::sleep(Duration::from_secs(13)).await;
+    assert!(!waiting.is_finished());
+    guard.release().await.expect("still held");
+    let guard = soon("who came first enters", waiting).await;
+    let guard = guard.expect("no panic").expect("its turn");
+    assert!(!next.is_finished(), "it was passed");
+    guard.release().await.expect("still held");
+    let guard = soon("the next one enters", next).await.expect("no panic");
+    guard
+        .expect("its turn")
+        .release()
+        .await
+        .expect("still held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cancelled_while_the_connection_is_cut_leaves_nothing() {
     let (proxy, disturbed, other) = pair("cancelled").await;
     for round in 0..10_u64 {

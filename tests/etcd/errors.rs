@@ -4,9 +4,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use lock_runtime::{LockErrorKind, LockManager};
-use servers::{Certificates, Etcd};
+use servers::{Certificates, Etcd, EtcdOptions};
 
-use crate::support::{PATIENCE, manager, soon};
+use crate::support::{PATIENCE, manager, soon, until_waiting};
 
 /// What the error of a connection says.
 async fn refusal(url: &str) -> String {
@@ -57,8 +57,8 @@ async fn something_else_is_there() {
 }
 
 /// A server that knows two users: one who may use the locks, and one who may not.
-fn with_users() -> Etcd {
-    let server = Etcd::start();
+fn with_users(options: EtcdOptions) -> Etcd {
+    let server = options.start();
     server.control(&["user", "add", "root:hunter2"]);
     server.control(&["role", "add", "locks"]);
     server.control(&[
@@ -79,7 +79,7 @@ fn with_users() -> Etcd {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_are_let_in_and_others_told_why_not() {
-    let server = with_users();
+    let server = with_users(Etcd::options());
     let url = |login: &str| format!("etcd://{login}127.0.0.1:{}", server.port());
     let manager = manager(&url("kanban:hunter2@"), "users").await;
     manager.lock("name").run(async || ()).await.expect("let in");
@@ -114,6 +114,36 @@ async fn a_user_is_known_again_when_its_token_has_ended() {
         let guard = soon("the waiter enters", waiting).await.expect("no panic");
         guard.expect("its turn").release().await.expect("held");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_older_than_the_last_change_of_users_is_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    std::fs::write(&key, "a secret of the server's own").expect("a file");
+    let tokens = format!("jwt,sign-method=HS256,priv-key={}", key.display());
+    let server = with_users(Etcd::options().arguments(["--auth-token", &tokens]));
+    let url = format!("etcd://kanban:hunter2@127.0.0.1:{}", server.port());
+    let (holder, other) = (manager(&url, "jwt").await, manager(&url, "jwt").await);
+    let add_user = |user: &str| {
+        let login = ["--user", "root:hunter2", "user", "add"];
+        server.control(&[login.as_slice(), &[user]].concat());
+    };
+    let guard = holder.lock("name").acquire().await.expect("let in");
+    let waiting = tokio::spawn(other.lock("name").acquire());
+    until_waiting(&holder, "name", 1).await;
+    add_user("one:hunter2");
+    guard.release().await.expect("held");
+    let guard = soon("the waiter enters", waiting).await.expect("no panic");
+    let guard = guard.expect("its turn");
+    add_user("two:hunter2");
+    let waiting = tokio::spawn(holder.lock("name").acquire());
+    until_waiting(&other, "name", 1).await;
+    add_user("three:hunter2");
+    guard.release().await.expect("held");
+    let guard = soon("the waiter enters", waiting).await.expect("no panic");
+    guard.expect("its turn").release().await.expect("held");
+    holder.acquire_lock("turn", "alice").await.expect("let in");
 }
 
 #[tokio::test]

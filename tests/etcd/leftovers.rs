@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use servers::Etcd;
+use servers::{Etcd, Proxy};
 
 use crate::support::{SHORT, is_free, keys, manager, until, until_waiting};
 
@@ -75,6 +75,31 @@ async fn refused_requests_leave_nothing() {
     })
     .await;
     guard.release().await.expect("still held");
+    assert_eq!(keys(&server, ""), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_cancelled_before_it_knew_of_its_place_waits_no_more() {
+    let server = Etcd::start();
+    let proxy = Proxy::to(server.port());
+    let holder = manager(&server.url(), "cancelled").await;
+    let other = manager(&proxy.url(&server.url()), "cancelled").await;
+    let guard = holder.lock("name").ttl(SHORT).acquire().await;
+    let guard = guard.expect("free");
+    proxy.to_client().delay(Duration::from_millis(500));
+    let waiting = tokio::spawn(other.lock("name").ttl(SHORT).acquire());
+    until_waiting(&holder, "name", 1).await;
+    waiting.abort();
+    until_waiting(&holder, "name", 0).await;
+    proxy.mend();
+    guard.release().await.expect("still held");
+    // The lease that keeps the places of a process alive, too: nobody waits there.
+    until("its leases have ended", async || {
+        server
+            .control(&["lease", "list"])
+            .contains("found 0 leases")
+    })
+    .await;
     assert_eq!(keys(&server, ""), Vec::<String>::new());
 }
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lock_runtime::{LockError, LockManager, Wait};
-use servers::Etcd;
+use servers::{Etcd, Proxy};
 use tokio::task::JoinSet;
 
-use crate::support::{LONG, SHORT, manager, soon, until_waiting};
+use crate::support::{LONG, SHORT, manager, soon, until, until_waiting};
 
 async fn pair(namespace: &str) -> [LockManager; 2] {
     let url = Etcd::shared().url();
@@ -62,6 +62,73 @@ async fn who_waits_for_longer_than_its_lease_gets_a_whole_one() {
         "its lease was counted from before its turn"
     );
     guard.release().await.expect("held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_waited_for_about_as_long_as_its_lease_gets_a_whole_one() {
+    const TTL: Duration = Duration::from_secs(4);
+    let [holder, other] = pair("rested").await;
+    let mut waiting = Vec::new();
+    for tenths in [8, 13] {
+        let name = format!("name:{tenths}");
+        let guard = holder.lock(name.as_str()).acquire().await.expect("free");
+        let request = other.lock(name.as_str()).ttl(TTL).renew(false);
+        let waiter = tokio::spawn(request.wait(Wait::Forever).acquire());
+        until_waiting(&holder, &name, 1).await;
+        waiting.push((guard, waiter, TTL * tenths / 10));
+    }
+    let begun = Instant::now();
+    let mut held = Vec::new();
+    for (guard, waiter, after) in waiting {
+        tokio::time::sleep(after.saturating_sub(begun.elapsed())).await;
+        guard.release().await.expect("held");
+        let guard = soon("the waiter enters", waiter).await.expect("no panic");
+        let guard = guard.expect("its turn");
+        held.push(tokio::spawn(async move {
+            tokio::time::sleep(TTL / 2).await;
+            guard.is_held()
+        }));
+    }
+    for is_held in held {
+        assert!(is_held.await.expect("no panic"), "a part was used up");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_was_used_before_is_whole_for_who_does_not_renew_it() {
+    const TTL: Duration = Duration::from_secs(6);
+    let [manager, _] = pair("used").await;
+    let request = || manager.lock("name").ttl(TTL).renew(false);
+    request().run(async || ()).await.expect("free");
+    tokio::time::sleep(TTL * 31 / 100).await;
+    let guard = request().acquire().await.expect("free");
+    tokio::time::sleep(TTL * 84 / 100).await;
+    assert!(guard.is_held(), "a part of the lease was used up");
+    guard.release().await.expect("held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rest_that_was_prepared_too_early_is_prepared_anew() {
+    let server = Etcd::start();
+    let proxy = Proxy::to(server.port());
+    let other = manager(&server.url(), "early").await;
+    let slow = manager(&proxy.url(&server.url()), "early").await;
+    proxy.to_server().delay(Duration::from_millis(500));
+    let request = slow.lock("name").at_least(SHORT);
+    let waiting = tokio::spawn(request.acquire());
+    // It has seen that the name is free, and comes too late.
+    until("it prepares to enter", async || {
+        let leases = server.control(&["lease", "list"]);
+        !leases.contains("found 0 leases")
+    })
+    .await;
+    let guard = other.lock("name").acquire().await.expect("free");
+    until_waiting(&other, "name", 1).await;
+    proxy.mend();
+    tokio::time::sleep(5 * SHORT).await;
+    guard.release().await.expect("held");
+    let guard = soon("the waiter enters", waiting).await.expect("no panic");
+    guard.expect("its turn").release().await.expect("held");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lock_runtime::{LockManager, Wait};
-use servers::Postgres;
+use servers::{Postgres, Proxy};
+use tokio::task::JoinSet;
 
 use super::stage::{Database, LONG, client, connect, refusal, soon, until};
 
@@ -99,6 +100,80 @@ async fn a_standby_is_refused_and_of_two_hosts_the_primary_is_used() {
     let url = format!("postgres://postgres@127.0.0.1:{first},127.0.0.1:{second}/postgres");
     let manager = connect(&url).await.unwrap();
     manager.lock("name").run(async || ()).await.unwrap();
+}
+
+/// The first host takes connections and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_hosts_the_one_that_answers_is_used() {
+    let database = Database::create();
+    let dead = Proxy::to(database.server.port());
+    dead.black_hole();
+    let (first, second) = (dead.port(), database.server.port());
+    let name = &database.name;
+    let hosts = format!("postgres@127.0.0.1:{first},127.0.0.1:{second}/{name}");
+    let url = format!("postgres://{hosts}?connect_timeout=1");
+    let manager = soon("it connects", connect(&url)).await.unwrap();
+    manager.lock("name").run(async || ()).await.unwrap();
+    // The dead one was asked once: whoever connects afterwards knows which one answers.
+    assert_eq!(dead.connections(), 1);
+
+    let hosts = format!("postgres@127.0.0.1:{first},127.0.0.1:{first}/{name}");
+    let text = refusal(&format!("postgres://{hosts}?connect_timeout=1")).await;
+    assert_eq!(text.matches("no answer within 1 s").count(), 2, "{text}");
+}
+
+/// It lets everybody in and takes no writes: that is no reason to come back all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lets_in_and_refuses_everything_is_left_alone() {
+    let database = Database::create();
+    let proxy = Proxy::to(database.server.port());
+    let manager = connect(&proxy.url(&database.url())).await.unwrap();
+    let sql = format!(
+        "ALTER DATABASE {} SET default_transaction_read_only = on",
+        database.name
+    );
+    database.server.query(&sql);
+    proxy.reset();
+    let before = proxy.connections();
+    let mut tasks = JoinSet::new();
+    for number in 0..50 {
+        let request = manager.lock(format!("name:{number}"));
+        tasks.spawn(request.wait(Duration::from_secs(4)).acquire());
+    }
+    while let Some(done) = soon("all give up", tasks.join_next()).await {
+        let error = done.unwrap().expect_err("no writes");
+        assert!(error.is_unavailable(), "{error}");
+    }
+    // Ten that come ever more slowly, then two in a second.
+    let connections = proxy.connections() - before;
+    assert!(
+        connections < 40,
+        "{connections} connections in some seconds"
+    );
+}
+
+/// The lock is given back even where the server does not let the process in for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_insists_while_the_password_is_wrong() {
+    let database = Database::create();
+    let url = database.url_of_role("rotated", "SUPERUSER");
+    let role = format!("rotated_{}", database.name);
+    let (manager, other) = (connect(&url).await.unwrap(), database.manager().await);
+    let guard = manager.lock("name").ttl(LONG).acquire().await.unwrap();
+    let server = database.server;
+    server.query(&format!("ALTER ROLE {role} PASSWORD 'q'"));
+    server.query(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+    ));
+    let error = manager.lock("other").acquire().await.unwrap_err();
+    assert!(error.to_string().contains("user and password"), "{error}");
+    let releasing = tokio::spawn(guard.release());
+    // Another one fails after it, so that it has failed too.
+    let refused = manager.lock("other").acquire().await;
+    assert!(refused.is_err());
+    server.query(&format!("ALTER ROLE {role} PASSWORD 'p'"));
+    soon("it is given back", releasing).await.unwrap().unwrap();
+    other.lock("name").run(async || ()).await.unwrap();
 }
 
 /// A primary that is made read-only while locks are held, as before a planned change of primary.

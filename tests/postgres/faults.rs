@@ -143,10 +143,21 @@ async fn waiters_get_on_while_nobody_can_tell_them_anything() {
             .unwrap()
             .unwrap();
     }
+    // It is noticed, and others need not send anything for nothing. When messages come through
+    // again they may.
+    let client = database.client().await;
+    let guard = other.lock("name").ttl(LONG).acquire().await.unwrap();
+    let waiting = tokio::spawn(manager.lock("name").wait(LONG).run(async || ()));
+    let deaf = "SELECT count(*) FROM lock_runtime.waiters WHERE channel LIKE '-%'";
+    until("it is noticed", async || number(&client, deaf).await == 1).await;
     proxy.mend();
-    // The dead connection is noticed, and there is another one.
-    let before = proxy.connections();
-    until("it listens again", async || proxy.connections() > before).await;
+    let hearing = "SELECT count(*) FROM lock_runtime.waiters WHERE channel NOT LIKE '-%'";
+    until("it listens again", async || {
+        number(&client, hearing).await == 1
+    })
+    .await;
+    guard.release().await.unwrap();
+    soon("it is told", waiting).await.unwrap().unwrap();
 }
 
 /// Whatever is cut, and in whatever phase, nobody is in twice, tokens rise, and nobody is stuck.

@@ -105,9 +105,11 @@ async fn what_ends_by_itself_is_cleared_away() {
     // A waiter whose process died long ago.
     let sql = "INSERT INTO lock_runtime.waiters
             (namespace, name, owner, mode, auth, since, shown, channel, info)
-        VALUES ('', 'dead', 'x', 0, 0, now(), now() - interval '1 h', '-', '{}')";
+        VALUES ('', 'dead', 'x', 0, 0, now(), now() - interval '1 h', '-', '{}'),
+            -- The clock went back since.
+            ('', 'later', 'y', 0, 0, now(), now() + interval '1 h', '-', '{}')";
     client.batch_execute(sql).await.unwrap();
-    assert_eq!(rows(&client).await, 22);
+    assert_eq!(rows(&client).await, 23);
     until("all of it is gone", async || {
         let sweep = "UPDATE lock_runtime.sweeps SET swept = '-infinity';
             SELECT lock_runtime.sweep()";
@@ -125,15 +127,18 @@ async fn a_waiter_that_died_is_passed_over_without_losing_its_place() {
     let guard = holder.lock("name").acquire().await.unwrap();
     let sql = "INSERT INTO lock_runtime.waiters
             (namespace, name, owner, mode, auth, since, shown, channel, info)
-        SELECT namespace, name, 'x', 0, 0, now(), now(), '-', info FROM lock_runtime.sections";
+        SELECT namespace, name, x, 0, 0, now(), now() + later, '-', info
+        FROM lock_runtime.sections,
+            -- One of them before the clock went back.
+            (VALUES ('x', interval '0'), ('y', interval '1 h')) dead (x, later)";
     client.batch_execute(sql).await.unwrap();
     let waiting = tokio::spawn(other.lock("name").wait(LONG).run(async || ()));
-    until_waiting(&holder, "name", 2).await;
+    until_waiting(&holder, "name", 3).await;
     guard.release().await.unwrap();
     soon("the one behind it enters", waiting)
         .await
         .unwrap()
         .unwrap();
-    let sql = "SELECT count(*) FROM lock_runtime.waiters WHERE owner = 'x'";
-    assert_eq!(number(&client, sql).await, 1);
+    let sql = "SELECT count(*) FROM lock_runtime.waiters WHERE owner IN ('x', 'y')";
+    assert_eq!(number(&client, sql).await, 2);
 }

@@ -5,6 +5,7 @@
 mod built;
 mod errors;
 mod faults;
+mod late;
 mod leaving;
 mod pooler;
 mod rights;
@@ -12,4 +13,5 @@ mod stage;
 mod tls;
 mod transactional;
 mod verify;
+mod verifying;
 mod workers;

@@ -163,7 +163,7 @@ async fn functions_refuse_to_decide_by_an_old_snapshot() {
     let client = database.client().await;
     for level in ["REPEATABLE READ", "SERIALIZABLE"] {
         let sql = format!(
-            "BEGIN ISOLATION LEVEL {level}; SELECT lock_runtime.renew('', 'name', 'x', 1000)"
+            "BEGIN ISOLATION LEVEL {level}; SELECT lock_runtime.renew('', 'name', 'x', 1000, 1)"
         );
         let refused = client.batch_execute(&sql).await.unwrap_err();
         assert_eq!(refused.code().unwrap().code(), "LR002");

@@ -1,5 +1,8 @@
 //! Encrypted connections: whose certificate is checked, and whose is not.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
 use servers::Postgres;
 
 use super::stage::{connect, refusal};
@@ -39,4 +42,24 @@ async fn a_server_without_encryption_is_refused_where_it_is_wanted() {
     let url = format!("{}?sslmode=require&insecure=true", server.url());
     let text = refusal(&url).await;
     assert!(text.contains("speaks no TLS"), "{text}");
+}
+
+/// A server that is going down hangs up in the middle of the handshake, and says nothing of its
+/// certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_breaks_is_no_lack_of_trust() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 8];
+            let _asked = stream.read_exact(&mut asked);
+            let _yes = stream.write_all(b"S");
+        }
+    });
+    let url = format!("postgres://me@127.0.0.1:{port}/app?sslmode=require&insecure=true");
+    let text = refusal(&url).await;
+    assert!(text.contains("cannot be reached"), "{text}");
+    assert!(!text.contains("not trusted"), "{text}");
 }

@@ -300,3 +300,19 @@ async fn every_lock_of_a_section_has_to_be_held() {
     manager.lock("b").force_release().await.unwrap();
     assert_eq!(refusal(transaction).await, "LR001");
 }
+
+/// Some tools and replication switch triggers off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_without_triggers_is_checked_too() {
+    let database = Database::create();
+    let manager = database.manager().await;
+    let mut client = database.client().await;
+    let guard = manager.lock("name").ttl(LONG).acquire().await.unwrap();
+    let sql = "SET session_replication_role = replica";
+    client.batch_execute(sql).await.unwrap();
+    let mut transaction = client.transaction().await.unwrap();
+    guard.verify(&mut transaction).await.unwrap();
+    manager.lock("name").force_release().await.unwrap();
+    assert_eq!(refusal(transaction).await, "LR001");
+    assert_eq!(rows(&client).await, 0);
+}

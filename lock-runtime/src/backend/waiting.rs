@@ -27,7 +27,6 @@ pub(crate) const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
 /// A waiter that has not shown itself for so long is passed over, without losing its place: three
 /// times as long as it may be silent, so that one lost message is none too many.
-#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) const SILENT_AFTER: Duration = Duration::from_millis(1_500);
 
 /// A store that fails is asked again until the wait is over, but for at least so long: it may be
@@ -98,6 +97,7 @@ impl Waiters {
     /// # Errors
     ///
     /// The last failure of the store: a lasting one at once, a passing one when the wait is over.
+    /// Its effect is unknown if that of any question was.
     ///
     /// # Cancel safety
     ///
@@ -116,6 +116,7 @@ impl Waiters {
         let worth_asking_until = deadline.unwrap_or(started).max(started + WORTH_ASKING);
         let place = self.enter(request.owner().id());
         let mut pause = FIRST_PAUSE;
+        let mut may_be_granted = false;
         loop {
             let asked = clock.now();
             let question = match deadline {
@@ -126,17 +127,29 @@ impl Waiters {
             let answer = match ask(question).await {
                 Ok(Answer::Granted(grant)) => {
                     // The store had seen this question when it granted, so the lease is counted
-                    // from it, or from when it began where that is known.
-                    let began = grant.counted_from.unwrap_or(asked);
+                    // from it, unless it began even earlier.
+                    let began = grant.counted_from.unwrap_or(asked).min(asked);
                     return Ok(Answer::Granted(grant.counted_from(began)));
                 }
                 Ok(Answer::Busy(busy)) if question == Question::Queue => Ok(busy),
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing(error)) if clock.now() >= worth_asking_until => {
-                    return Err(error);
+                Err(failure) => {
+                    let (error, is_passing) = match failure {
+                        Failure::Passing(error) => (error, true),
+                        Failure::Lasting(error) => (error, false),
+                    };
+                    // A question before this one may have been granted all the same.
+                    may_be_granted |= error.is_effect_unknown();
+                    let error = if may_be_granted {
+                        error.effect_unknown()
+                    } else {
+                        error
+                    };
+                    if !is_passing || clock.now() >= worth_asking_until {
+                        return Err(error);
+                    }
+                    Err(error)
                 }
-                Err(Failure::Passing(error)) => Err(error),
             };
             let now = clock.now();
             let (again, outcome) = match answer {
@@ -326,9 +339,12 @@ mod tests {
         waiting.time.advance(Duration::from_secs(10));
         let now = waiting.time.clock().now();
         let earlier = now.saturating_sub(Duration::from_secs(3));
-        let grant = Grant::new(None).counted_from(earlier);
-        let answer = poll(&mut waiting.begin(vec![Ok(Answer::Granted(grant))])).unwrap();
-        assert_eq!(answer.unwrap(), Answer::Granted(grant));
+        for (said, counted) in [(earlier, earlier), (now + Duration::from_secs(3), now)] {
+            let grant = Grant::new(None).counted_from(said);
+            let answer = poll(&mut waiting.begin(vec![Ok(Answer::Granted(grant))])).unwrap();
+            let expected = Grant::new(None).counted_from(counted);
+            assert_eq!(answer.unwrap(), Answer::Granted(expected));
+        }
     }
 
     #[test]
@@ -366,6 +382,28 @@ mod tests {
         assert!((4_000..5_000).contains(last), "{questions:?}");
         // It is not asked without a pause.
         assert!(questions.len() < 40, "{questions:?}");
+    }
+
+    #[test]
+    fn an_effect_that_is_unknown_stays_so_whatever_fails_afterwards() {
+        let lost = || Failure::Passing(BackendError::new("no answer").effect_unknown());
+        let refusal = || Failure::Lasting(BackendError::new("no permission"));
+        for (answers, is_unknown) in [
+            (vec![Err(lost()), Err(refusal())], true),
+            (vec![Err(lost()), Err(unreachable()), Err(refusal())], true),
+            (vec![Err(unreachable()), Err(refusal())], false),
+        ] {
+            let waiting = Waiting::of(Wait::Forever);
+            let mut wait = waiting.begin(answers);
+            let mut answer = poll(&mut wait);
+            while answer.is_none() {
+                waiting.time.advance(Duration::from_millis(10));
+                answer = poll(&mut wait);
+            }
+            let error = answer.unwrap().unwrap_err();
+            assert_eq!(error.to_string(), "no permission");
+            assert_eq!(error.is_effect_unknown(), is_unknown);
+        }
     }
 
     #[test]

@@ -12,21 +12,24 @@ use crate::error::{BackendError, LockError};
 /// Those of `tokio_postgres` are. For another driver it takes a few lines, such as for sqlx:
 ///
 /// ```ignore
-/// struct Tied<'a>(&'a mut sqlx::PgConnection);
+/// struct Tied<'a, 'c>(&'a mut sqlx::Transaction<'c, sqlx::Postgres>);
 ///
-/// impl lock_runtime::SqlTransaction for Tied<'_> {
+/// impl lock_runtime::SqlTransaction for Tied<'_, '_> {
 ///     type Error = sqlx::Error;
 ///
 ///     async fn run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-///         sqlx::raw_sql(sql).execute(&mut *self.0).await.map(drop)
+///         sqlx::raw_sql(sql).execute(&mut **self.0).await.map(drop)
 ///     }
 /// }
 /// ```
+///
+/// Let it wrap the driver's transaction, and not a connection: outside a transaction every
+/// statement is one of its own, and what ties it ties nothing that comes after it.
 pub trait SqlTransaction {
     /// What the driver says when a statement fails.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Runs a statement in the transaction. Its rows are of no interest.
+    /// Runs a statement in the open transaction. Its rows are of no interest.
     fn run(&mut self, sql: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
@@ -53,6 +56,9 @@ impl Held {
     /// a serialization failure, `40001`; whoever repeats the transaction then gets `LR001`. Under
     /// these two, a lease that is over refuses the commit only once somebody else has asked for
     /// the lock, which comes to the same.
+    ///
+    /// To be called outside of savepoints, or inside one that is not rolled back: what is rolled
+    /// back to a savepoint from before the call is not tied any more.
     ///
     /// In passthrough it does nothing.
     ///
@@ -92,6 +98,9 @@ impl Held {
 
     /// The statement with which [`verify`](Self::verify) ties a transaction to this section, for
     /// whoever runs it in another way; `None` in passthrough.
+    ///
+    /// It has to be run inside the open transaction. Outside of one it succeeds too, and ties
+    /// nothing.
     ///
     /// # Errors
     ///

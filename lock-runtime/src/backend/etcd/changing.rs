@@ -8,8 +8,9 @@ use etcd_client::{Txn, TxnOp};
 use super::Shared;
 use super::fault::{self, Trouble};
 use super::holding::check_readable;
-use super::keys::{ASSIGNED, Keys};
+use super::keys::{ASSIGNED, Keys, WITHDRAWN};
 use super::leases::whole_seconds;
+use super::leave::REMEMBERED_FOR;
 use super::record::{Assignment, Record};
 use super::stored::{AssignmentValue, Millis, write};
 use super::transaction::{self, Committed, Put};
@@ -25,6 +26,14 @@ const WORTH_TRYING: Duration = Duration::from_secs(4);
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A try whose answer was lost. It may have come, or come yet.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    number: u64,
+    /// When the assignment was last written before it; zero when there was none.
+    before: i64,
+}
 
 /// What a change comes to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,33 +51,40 @@ enum Outcome {
 
 impl Shared {
     pub(super) async fn change(&self, change: Change) -> Result<ChangeAnswer, BackendError> {
-        let number = rand::random();
         let given_up_at = self.clock.now() + WORTH_TRYING;
-        let mut before = None;
+        let mut lost = None;
         loop {
-            match self.change_by_rounds(&change, number, &mut before).await {
+            match self.change_by_rounds(&change, &mut lost).await {
                 Ok(answer) => return Ok(answer),
                 Err(Trouble::Passing(_)) if self.clock.now() < given_up_at => {}
-                Err(trouble) => return Err(unsure(trouble.into_error(), before.is_some())),
+                Err(trouble) => return Err(unsure(trouble.into_error(), lost.is_some())),
             }
             self.clock.sleep(PAUSE).await;
         }
     }
 
-    /// `before` is when the assignment was last written before a try whose answer was lost.
     async fn change_by_rounds(
         &self,
         change: &Change,
-        number: u64,
-        before: &mut Option<i64>,
+        lost: &mut Option<Lost>,
     ) -> Result<ChangeAnswer, Trouble> {
         let keys = self.keys(change.name());
-        let mut record = self.link.read(&keys).await?;
+        let mut record = match *lost {
+            None => self.link.read(&keys).await?,
+            Some(try_before) => {
+                let record = self.withdraw(&keys, try_before.number).await?;
+                check_readable(&keys, &record)?;
+                if let Some(answer) = after_a_lost_answer(change, &record, try_before)? {
+                    return Ok(answer);
+                }
+                *lost = None;
+                record
+            }
+        };
+        // Each try has a number of its own: one that was withdrawn is refused for ever.
+        let number = rand::random();
         for _ in 0..MOST_ROUNDS {
             check_readable(&keys, &record)?;
-            if let Some(answer) = after_a_lost_answer(change, &record, number, *before)? {
-                return Ok(answer);
-            }
             let outcome = decide(change, &record);
             let modified = record.assignment.as_ref().map_or(0, |found| found.modified);
             let operation = match outcome {
@@ -79,7 +95,10 @@ impl Shared {
                 }
                 Outcome::Unassign => TxnOp::delete(keys.of(ASSIGNED), None),
             };
-            let mut conditions = vec![transaction::is_as_of(keys.of(ASSIGNED), modified)];
+            let mut conditions = vec![
+                transaction::is_as_of(keys.of(ASSIGNED), modified),
+                transaction::is_absent(withdrawn(&keys, number)),
+            ];
             if let Some(section) = within(change).and_then(|owner| record.section_of(owner)) {
                 let key = keys.of_section(section.value.mode, section.owner.id());
                 conditions.extend(transaction::is_owned(key, section.owner));
@@ -92,7 +111,8 @@ impl Shared {
                 Ok(answer) => answer,
                 Err(trouble) => {
                     if trouble.is_effect_unknown() {
-                        before.get_or_insert(modified);
+                        let before = modified;
+                        *lost = Some(Lost { number, before });
                     }
                     return Err(trouble);
                 }
@@ -103,6 +123,20 @@ impl Shared {
             }
         }
         Err(Trouble::Passing(fault::too_busy(MOST_ROUNDS)))
+    }
+
+    /// From now on a try does not come any more, if it has not come yet. Answers what is known of
+    /// the name then.
+    async fn withdraw(&self, keys: &Keys, number: u64) -> Result<Record, Trouble> {
+        let lease = self.leases.grant(REMEMBERED_FOR).await?;
+        let refusal = Put {
+            key: withdrawn(keys, number),
+            value: Vec::new(),
+            lease: lease.id,
+        };
+        let txn = Txn::new().and_then([refusal.op(), transaction::read_all(keys)]);
+        let answer = self.link.commit(txn).await?;
+        Ok(transaction::record_in(keys, &answer))
     }
 
     async fn assign(
@@ -132,6 +166,11 @@ impl Shared {
     }
 }
 
+/// The key that refuses a try. No owner has such a number.
+fn withdrawn(keys: &Keys, number: u64) -> String {
+    keys.of(&format!("{WITHDRAWN}change-{number:016x}"))
+}
+
 fn unsure(error: BackendError, is_unsure: bool) -> BackendError {
     if is_unsure {
         error.effect_unknown()
@@ -140,22 +179,18 @@ fn unsure(error: BackendError, is_unsure: bool) -> BackendError {
     }
 }
 
-/// What became of a try whose answer was lost, where that can be told.
+/// What became of a try that was withdrawn, where that can be told.
 fn after_a_lost_answer(
     change: &Change,
     record: &Record,
-    number: u64,
-    before: Option<i64>,
+    Lost { number, before }: Lost,
 ) -> Result<Option<ChangeAnswer>, Trouble> {
-    let Some(before) = before else {
-        return Ok(None);
-    };
     let found = record.assignment.as_ref();
     if found.is_some_and(|found| found.value.change == number) {
         return Ok(Some(ChangeAnswer::Done));
     }
     if found.map_or(0, |found| found.modified) == before {
-        // It has not come, or it is still on its way and will find that it comes too late.
+        // It has not come.
         return Ok(None);
     }
     match (change, found) {

@@ -132,7 +132,7 @@ impl Record {
             let holder = self.holder().cloned();
             return Step::NotYourTurn { holder, is_queued };
         }
-        if let Some(in_use) = self.other_permits(ask.mode) {
+        if let Some(in_use) = self.other_permits(ask.mode, place) {
             return Step::Conflict { in_use, is_queued };
         }
         if standing == Standing::MayEnter && self.is_turn_of(ask, place) {
@@ -218,8 +218,9 @@ impl Record {
         }
     }
 
-    /// The number of permits that it is in use with, when that is not what is asked for.
-    fn other_permits(&self, mode: Mode) -> Option<u32> {
+    /// The number of permits that it is in use with, when that is not what is asked for. Who has a
+    /// place in the queue was there before those behind it.
+    fn other_permits(&self, mode: Mode, place: Option<i64>) -> Option<u32> {
         let Mode::Permits(asked) = mode else {
             return None;
         };
@@ -228,7 +229,8 @@ impl Record {
             .into_iter()
             .map(|section| section.value.mode);
         let resting = self.resting().map(|rest| rest.value.mode);
-        let waiting = self.queue.values().map(|waiter| waiter.value.mode);
+        let ahead = self.queue.range(..place.unwrap_or(i64::MAX));
+        let waiting = ahead.map(|(_, waiter)| waiter.value.mode);
         running
             .chain(resting)
             .chain(waiting)

@@ -27,10 +27,16 @@ const PATIENT_ROUNDS: u32 = 8;
 /// A rest is counted from the grant of its lease, which is a little before the section's.
 const REST_MARGIN: Duration = Duration::from_millis(250);
 
+/// A lease that was used before is started anew when this part of the time is over: so much of it a
+/// holder may miss. Who does not renew it misses no more than the drift of a clock is taken to be.
+const MISSED: u32 = 10;
+const MISSED_WITHOUT_RENEWAL: u32 = 100;
+
 /// One question of an acquisition.
 struct Asking<'a> {
     shared: &'a Arc<Shared>,
     request: &'a Request,
+    question: Question,
     keys: Keys,
     ask: Ask,
     left: &'a mut Left,
@@ -58,9 +64,10 @@ impl Shared {
             keys: self.keys(request.name()),
             ask: Ask::of(&request),
             request: &request,
+            question,
             left: &mut left,
         };
-        let answer = asking.run(question).await?;
+        let answer = asking.run().await?;
         match answer {
             Answer::Granted(_) => {
                 let owner = request.owner().id();
@@ -80,8 +87,8 @@ impl Shared {
 }
 
 impl Asking<'_> {
-    async fn run(&mut self, question: Question) -> Result<Answer, Trouble> {
-        let mut step = self.first_step(question).await?;
+    async fn run(&mut self) -> Result<Answer, Trouble> {
+        let mut step = self.first_step().await?;
         for round in 0..MOST_ROUNDS {
             if round >= PATIENT_ROUNDS {
                 let pause = rand::random_range(0..20);
@@ -91,8 +98,9 @@ impl Asking<'_> {
                 Step::Enter(basis) => self.enter(basis).await?,
                 Step::Busy {
                     is_queued: false, ..
-                } if question == Question::Queue => self.queue().await?,
-                step => Next::Answer(self.refuse(question, step).await?),
+                } if self.question == Question::Queue => self.queue().await?,
+                Step::Held { created } => self.held(created).await?,
+                step => Next::Answer(self.refuse(step).await?),
             };
             match next {
                 Next::Answer(answer) => return Ok(answer),
@@ -103,44 +111,99 @@ impl Asking<'_> {
     }
 
     /// What is known of the name already, or what the store says.
-    async fn first_step(&mut self, question: Question) -> Result<Step, Trouble> {
-        if question == Question::Queue
+    async fn first_step(&mut self) -> Result<Step, Trouble> {
+        if self.question == Question::Queue
             && let Some(step) = self.shared.names.decide(self.request.name(), &self.ask)
         {
             return Ok(step);
         }
-        let is_new = question != Question::Last && !self.left.may_wait;
+        let is_new = self.question != Question::Last && !self.left.may_wait;
         let is_plain = self.ask.auth != Some(AuthPolicy::Assigned)
             && self.request.lease().at_least().is_zero();
         if is_new && is_plain {
             // A name of which nothing is known is entered in one step. Most are.
             return Ok(Step::Enter(Basis::Nothing));
         }
+        self.read().await
+    }
+
+    async fn read(&mut self) -> Result<Step, Trouble> {
         let record = self.shared.link.read(&self.keys).await?;
-        let step = self.decide(&record)?;
-        self.shared.learn(self.request.name(), record);
+        self.step(record)
+    }
+
+    /// What is to be done by what was read. Whoever has a place in the queue is one of those who
+    /// wait here, however it came to it: the answer that would have said so may have been lost.
+    fn step(&self, record: Record) -> Result<Step, Trouble> {
+        if let Some(part) = record.unreadable() {
+            return Err(Trouble::Lasting(fault::unreadable(&self.keys.of(part))));
+        }
+        let (name, step) = (self.request.name(), record.decide(&self.ask));
+        let has_a_place = matches!(
+            step,
+            Step::Busy {
+                is_queued: true,
+                ..
+            }
+        );
+        if has_a_place && self.question == Question::Queue {
+            let owner = self.ask.owner.id();
+            self.shared
+                .tell(self.shared.names.wait(name, owner, record));
+        } else {
+            self.shared.learn(name, record);
+        }
         Ok(step)
     }
 
-    fn decide(&self, record: &Record) -> Result<Step, Trouble> {
-        match record.unreadable() {
-            Some(part) => Err(Trouble::Lasting(fault::unreadable(&self.keys.of(part)))),
-            None => Ok(record.decide(&self.ask)),
+    /// How long ago a lease may have been started when the section begins.
+    fn oldest(&self) -> Duration {
+        let lease = self.request.lease();
+        let part = if lease.is_renewed() {
+            MISSED
+        } else {
+            MISSED_WITHOUT_RENEWAL
+        };
+        self.request.ttl() / part
+    }
+
+    /// What the section ends with: most of its time is to come.
+    async fn lease(&mut self) -> Result<ServerLease, Trouble> {
+        let (leases, oldest) = (&self.shared.leases, self.oldest());
+        let lease = match self.left.lease {
+            Some(lease) => leases.freshen(lease, oldest).await?,
+            None => {
+                let seconds = whole_seconds(self.request.ttl());
+                leases.take(seconds, oldest).await?
+            }
+        };
+        Ok(*self.left.lease.insert(lease))
+    }
+
+    /// What one of the leases belonged to has ended with it. Neither is used again.
+    async fn drop_leases(&mut self) -> Result<(), Trouble> {
+        let leases = [self.left.lease, self.left.rest];
+        for lease in leases.into_iter().flatten() {
+            self.shared.leases.revoke(lease.id).await?;
         }
+        // Not before: what may still come with them is refused only from now on.
+        (self.left.lease, self.left.rest) = (None, None);
+        self.left.lease_is_unsure = false;
+        Ok(())
+    }
+
+    async fn leases(&mut self) -> Result<(ServerLease, Option<Put>), Trouble> {
+        Ok((self.lease().await?, self.rest().await?))
     }
 
     async fn enter(&mut self, basis: Basis) -> Result<Next, Trouble> {
-        let lease = match self.left.lease {
-            Some(lease) => lease,
-            None => {
-                let seconds = whole_seconds(self.request.ttl());
-                *self
-                    .left
-                    .lease
-                    .insert(self.shared.leases.take(seconds).await?)
+        let (lease, rest) = match self.leases().await {
+            Err(Trouble::LeaseGone) => {
+                self.drop_leases().await?;
+                return Ok(Next::Step(Step::Enter(basis)));
             }
+            leases => leases?,
         };
-        let rest = self.rest().await?;
         let section = self.section(lease);
         let txn = transaction::enter(&self.keys, &self.ask, basis, section, rest);
         // Set before it is sent: who is dropped meanwhile does not know what became of it. Once a
@@ -149,12 +212,7 @@ impl Asking<'_> {
         let answer = match self.shared.link.commit(txn).await {
             Ok(answer) => answer,
             Err(Trouble::LeaseGone) => {
-                // One of them has ended. Neither is used again.
-                let leases = [self.left.lease.take(), self.left.rest.take()];
-                for lease in leases.into_iter().flatten() {
-                    self.shared.leases.revoke(lease.id).await?;
-                }
-                self.left.lease_is_unsure = false;
+                self.drop_leases().await?;
                 return Ok(Next::Step(Step::Enter(basis)));
             }
             Err(trouble) => {
@@ -171,11 +229,7 @@ impl Asking<'_> {
                 self.prolong_rest().await;
                 Ok(Next::Answer(answer))
             }
-            Committed::Refused(record) => {
-                let step = self.decide(&record)?;
-                self.shared.learn(self.request.name(), *record);
-                Ok(Next::Step(step))
-            }
+            Committed::Refused(record) => Ok(Next::Step(self.step(*record)?)),
         }
     }
 
@@ -229,6 +283,20 @@ impl Asking<'_> {
         }
     }
 
+    /// It is there already: a try before this one made it, whose answer was lost.
+    async fn held(&mut self, created: i64) -> Result<Next, Trouble> {
+        if let Some(lease) = self.left.lease {
+            match self.shared.leases.freshen(lease, self.oldest()).await {
+                Err(Trouble::LeaseGone) => {
+                    self.drop_leases().await?;
+                    return Ok(Next::Step(self.read().await?));
+                }
+                lease => self.left.lease = Some(lease?),
+            }
+        }
+        Ok(Next::Answer(self.granted(created)?))
+    }
+
     fn granted(&mut self, created: i64) -> Result<Answer, Trouble> {
         self.left.entered.get_or_insert(self.shared.clock.now());
         let number = u64::try_from(created).unwrap_or(0);
@@ -274,9 +342,14 @@ impl Asking<'_> {
             }
         };
         self.left.place_is_unsure = was_unsure;
-        let record = transaction::record_in(&self.keys, &answer);
-        let step = self.decide(&record)?;
-        self.shared.names.wait(request.name(), owner.id(), record);
+        let step = self.step(transaction::record_in(&self.keys, &answer))?;
+        // A lease that nobody uses does not last until its turn.
+        if !self.left.lease_is_unsure
+            && self.left.entered.is_none()
+            && let Some(lease) = self.left.lease.take()
+        {
+            self.shared.leases.put_back(lease);
+        }
         let seconds = whole_seconds(request.ttl());
         self.shared.leases.prepare(seconds);
         Ok(Next::Step(step))
@@ -292,10 +365,9 @@ impl Asking<'_> {
     }
 
     /// The answer to who does not enter now.
-    async fn refuse(&mut self, question: Question, step: Step) -> Result<Answer, Trouble> {
+    async fn refuse(&mut self, step: Step) -> Result<Answer, Trouble> {
         Ok(match step {
-            Step::Held { created } => self.granted(created)?,
-            Step::Enter(_) | Step::Withdrawn => Answer::Busy(Busy::new()),
+            Step::Enter(_) | Step::Held { .. } | Step::Withdrawn => Answer::Busy(Busy::new()),
             Step::Full { waiting } => return Err(Trouble::Lasting(fault::queue_full(waiting))),
             Step::Conflict { in_use, is_queued } => {
                 self.leave(is_queued).await?;
@@ -311,8 +383,7 @@ impl Asking<'_> {
                 mut in_the_way,
                 resting,
             } => {
-                let goes_on = question == Question::Queue;
-                if !goes_on {
+                if self.question != Question::Queue {
                     self.leave(is_queued).await?;
                     if let (Some(lease), InTheWay::Resting(left)) = (resting, &mut in_the_way) {
                         *left = self.shared.leases.left(lease).await?.unwrap_or_default();

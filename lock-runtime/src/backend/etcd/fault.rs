@@ -58,14 +58,12 @@ pub(super) struct Place {
 /// What a failed request says, and whether the connection that it went over is to be replaced.
 pub(super) fn of(place: &Place, error: Error) -> (Trouble, bool) {
     match error {
-        Error::GRpcStatus(status) => {
-            let causes = match status.source() {
-                // What it shows of itself is for whoever looks into the client.
-                Some(cause) => chain(cause),
-                None => status.message().to_owned(),
-            };
-            of_status(place, i32::from(status.code()), status.message(), &causes)
-        }
+        Error::GRpcStatus(status) => match status.source() {
+            // Of this program's own connection. What the status shows of itself is for whoever
+            // looks into the client.
+            Some(cause) => of_connection(place, &chain(cause)),
+            None => of_status(place, i32::from(status.code()), status.message()),
+        },
         Error::LeaseKeepAliveError(text) if text == "lease not found" => {
             (Trouble::LeaseGone, false)
         }
@@ -113,7 +111,18 @@ mod code {
     pub(super) const UNAUTHENTICATED: i32 = 16;
 }
 
-fn of_status(place: &Place, code: i32, text: &str, causes: &str) -> (Trouble, bool) {
+/// What broke on the way: only here it is known whether a request was sent at all.
+fn of_connection(place: &Place, causes: &str) -> (Trouble, bool) {
+    let error = if was_not_sent(causes) {
+        unreachable(place, causes)
+    } else {
+        not_answered(place, causes)
+    };
+    (Trouble::Passing(error), true)
+}
+
+/// What a server says, or somebody between it and this program.
+fn of_status(place: &Place, code: i32, text: &str) -> (Trouble, bool) {
     let lasting = |what: String| (Trouble::Lasting(BackendError::new(what)), false);
     let here = at(place);
     match code {
@@ -141,9 +150,27 @@ fn of_status(place: &Place, code: i32, text: &str, causes: &str) -> (Trouble, bo
                  enable`"
             ))
         }
-        code::INVALID_ARGUMENT | code::FAILED_PRECONDITION | code::OUT_OF_RANGE => lasting(
-            format!("{here} refused the request: {}", text.escape_debug()),
-        ),
+        code::INVALID_ARGUMENT if text.contains("revision of auth store is old") => {
+            // The token is older than the last change of users. Nothing was done, and a new
+            // connection gets a new token.
+            let error = BackendError::new(format!(
+                "the users of {here} have changed: {} has to give its password anew",
+                user(place)
+            ));
+            (Trouble::Passing(error), true)
+        }
+        code::INVALID_ARGUMENT | code::FAILED_PRECONDITION => lasting(format!(
+            "{here} refused the request: {}",
+            text.escape_debug()
+        )),
+        code::OUT_OF_RANGE => {
+            // An answer that is too long for this program is refused here, after the fact.
+            let error = BackendError::new(format!(
+                "{here} has no usable answer: {}",
+                text.escape_debug()
+            ));
+            (Trouble::Lasting(error.effect_unknown()), false)
+        }
         code::UNIMPLEMENTED => lasting(format!(
             "{here} does not speak version 3 of etcd's protocol: it is something else, or too old"
         )),
@@ -156,22 +183,19 @@ fn of_status(place: &Place, code: i32, text: &str, causes: &str) -> (Trouble, bo
             ));
             (Trouble::Passing(error), true)
         }
-        code::RESOURCE_EXHAUSTED => {
-            let error = BackendError::new(format!("{here} has too much to do: {text}"));
+        code::RESOURCE_EXHAUSTED if text.contains("too many requests") => {
+            let error = BackendError::new(format!("{here} has too much to do"));
             (Trouble::Passing(error), false)
         }
-        code::UNKNOWN if text.contains("permission denied") => lasting(format!(
-            "{here} does not let {} use the keys of locks",
-            user(place)
-        )),
-        _ => {
-            if was_not_sent(causes) {
-                return (Trouble::Passing(unreachable(place, causes)), true);
-            }
-            let error =
-                BackendError::new(format!("{here} did not answer: {}", causes.escape_debug()));
-            (Trouble::Passing(error.effect_unknown()), true)
+        code::UNKNOWN if text.contains("permission denied") => {
+            let error = BackendError::new(format!(
+                "{here} does not let {} use the keys of locks",
+                user(place)
+            ));
+            (Trouble::Lasting(error.effect_unknown()), false)
         }
+        // It may say whatever it likes: the request may have taken effect.
+        _ => (Trouble::Passing(not_answered(place, text)), true),
     }
 }
 
@@ -200,6 +224,11 @@ fn was_not_sent(causes: &str) -> bool {
         "Connection refused",
     ];
     NEVER_MADE.iter().any(|what| causes.contains(what))
+}
+
+fn not_answered(place: &Place, causes: &str) -> BackendError {
+    let causes = causes.escape_debug();
+    BackendError::new(format!("{} did not answer: {causes}", at(place))).effect_unknown()
 }
 
 fn unreachable(place: &Place, causes: &str) -> BackendError {
@@ -288,4 +317,54 @@ pub(super) fn unknown_change() -> BackendError {
          since",
     )
     .effect_unknown()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place {
+            host: "127.0.0.1:2379".to_owned(),
+            user: Some("kanban".to_owned()),
+            prefix: "locks/".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_somebody_says_of_a_connection_is_no_proof_that_nothing_was_done() {
+        for code in [2, 13, 14] {
+            let (trouble, is_broken) = of_status(&place(), code, "connect error: refused");
+            assert!(trouble.is_effect_unknown(), "{code}: {trouble:?}");
+            assert!(is_broken);
+        }
+        let (trouble, is_broken) = of_connection(&place(), "connect error: Connection refused");
+        assert!(!trouble.is_effect_unknown() && is_broken, "{trouble:?}");
+        let (trouble, _) = of_connection(&place(), "connection reset");
+        assert!(trouble.is_effect_unknown(), "{trouble:?}");
+        for code in [code::OUT_OF_RANGE, code::RESOURCE_EXHAUSTED] {
+            let (trouble, _) = of_status(&place(), code, "received message larger than max");
+            assert!(trouble.is_effect_unknown(), "{trouble:?}");
+        }
+        let text = "etcdserver: too many requests";
+        let (trouble, is_broken) = of_status(&place(), code::RESOURCE_EXHAUSTED, text);
+        assert!(!trouble.is_effect_unknown() && !is_broken, "{trouble:?}");
+    }
+
+    #[test]
+    fn a_token_that_is_too_old_is_a_reason_to_connect_anew() {
+        let refusals = [
+            (
+                code::INVALID_ARGUMENT,
+                "etcdserver: revision of auth store is old",
+            ),
+            (code::UNAUTHENTICATED, "etcdserver: invalid auth token"),
+        ];
+        for (code, text) in refusals {
+            let (trouble, is_broken) = of_status(&place(), code, text);
+            let is_passing = matches!(trouble, Trouble::Passing(_));
+            assert!(is_passing && is_broken, "{trouble:?}");
+            assert!(!trouble.is_effect_unknown(), "{trouble:?}");
+        }
+    }
 }

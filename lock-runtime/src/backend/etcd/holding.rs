@@ -10,11 +10,13 @@ use super::Shared;
 use super::fault::{self, Trouble};
 use super::keys::{Keys, REST};
 use super::leases::{ServerLease, whole_seconds};
+use super::leave::Leaving;
+use super::link::renewed_within;
 use super::names::Vanished;
 use super::record::{Record, Section};
 use super::stored::{self, RestValue, SectionValue, write_owned};
 use super::transaction::{self, Committed, Put};
-use crate::backend::{Grant, Request};
+use crate::backend::{Grant, Release, Request};
 use crate::error::{BackendError, Lost};
 use crate::lease::Lease;
 use crate::name::LockName;
@@ -51,13 +53,15 @@ impl Shared {
         let Some(mut lease) = known.filter(|lease| lease.seconds == seconds) else {
             return self.give_another_lease(&key, renewing, seconds).await;
         };
-        match self.leases.keep_alive(&mut lease).await {
+        // A server that stands still must not use up the time that the next one needs.
+        let limit = renewed_within(renewing.ttl);
+        match self.leases.keep_alive_within(limit, &mut lease).await {
             Ok(()) => {}
             Err(Trouble::LeaseGone) => return Ok(false),
             Err(trouble) => return Err(trouble),
         }
         // The lease may outlive what belonged to it: an operator ends the section and not the lease.
-        let Some((section, _)) = self.section_at(&key, renewing.owner).await? else {
+        let Some((section, _)) = self.section_at(&key, renewing.owner, limit).await? else {
             return Ok(false);
         };
         if section.lease != lease.id {
@@ -76,7 +80,8 @@ impl Shared {
     ) -> Result<bool, Trouble> {
         let owner = renewing.owner;
         for _ in 0..MOST_ROUNDS {
-            let Some((section, value)) = self.section_at(key, owner).await? else {
+            let limit = renewed_within(renewing.ttl);
+            let Some((section, value)) = self.section_at(key, owner, limit).await? else {
                 return Ok(false);
             };
             let lease = self.leases.grant(seconds).await?;
@@ -105,10 +110,13 @@ impl Shared {
         &self,
         key: &str,
         owner: Owner,
+        limit: Duration,
     ) -> Result<Option<(Section, Vec<u8>)>, Trouble> {
         let found = self
             .link
-            .call(|connected| async move { connected.kv().get(key, Some(GetOptions::new())).await })
+            .call_within(limit, |connected| async move {
+                connected.kv().get(key, Some(GetOptions::new())).await
+            })
             .await?;
         Ok(found.kvs().first().and_then(|pair| {
             let (stored_owner, value): (Owner, SectionValue) = stored::read_owned(pair.value())?;
@@ -160,6 +168,9 @@ impl Shared {
         let keys = self.keys(request.name());
         let attempt = self.attempts.begin(request.owner());
         let mut left = attempt.gate.lock().await;
+        if left.is_over {
+            return Ok(None);
+        }
         let mut record = self.link.read(&keys).await?;
         for _ in 0..MOST_ROUNDS {
             check_readable(&keys, &record)?;
@@ -285,6 +296,7 @@ impl Shared {
             }
             if adopted {
                 lease.report_lost(Lost::Adopted);
+                self.forget(&lease);
             } else {
                 self.tell_lost(&lease);
             }
@@ -292,18 +304,27 @@ impl Shared {
     }
 
     /// Tells an owner that its section is gone: somebody deleted it, unless its lease is over.
-    pub(super) fn tell_lost(self: &Arc<Self>, lease: &Arc<Lease>) {
+    fn tell_lost(self: &Arc<Self>, lease: &Arc<Lease>) {
         let (shared, lease) = (Arc::clone(self), Arc::clone(lease));
         drop(tokio::spawn(async move {
             let left = match shared.lease_of(lease.owner()).await {
                 Some(known) => shared.leases.left(known.id).await,
                 None => Ok(None),
             };
-            lease.report_lost(match left {
-                Ok(Some(_)) => Lost::ForcedOut,
-                Ok(None) | Err(_) => Lost::Expired,
-            });
+            if let Ok(Some(_)) = left {
+                lease.report_lost(Lost::ForcedOut);
+                shared.forget(&lease);
+            } else {
+                lease.report_lost(Lost::Expired);
+            }
         }));
+    }
+
+    /// Nobody gives back what was taken away for good. A rest is left as it is: it may be the
+    /// adopter's now.
+    fn forget(self: &Arc<Self>, lease: &Lease) {
+        let leaving = Leaving::of(lease, Release::Finished);
+        drop(tokio::spawn(Arc::clone(self).leave(leaving)));
     }
 }
 

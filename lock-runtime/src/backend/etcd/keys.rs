@@ -6,7 +6,8 @@
 //! locks/kanban/task:42 permit/<owner>     one of several
 //! locks/kanban/task:42 rest/<owner>       keeps the name busy for `at_least`
 //! locks/kanban/task:42 queue/<owner>      somebody who waits; the order is that of creation
-//! locks/kanban/task:42 withdrawn/<owner>  refuses what a request that was given up may still do
+//! locks/kanban/task:42 withdrawn/<owner>  refuses what a request that was given up may still do,
+//!                                         and `withdrawn/change-<number>` a change of the holder
 //! locks/kanban/task:42 assigned           the caller whom the lock belongs to
 //! ```
 //!

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::Trouble;
-use super::link::Link;
+use super::link::{ANSWERED_WITHIN, Link};
 use crate::clock::{Clock, Moment};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
@@ -55,19 +55,31 @@ impl Leases {
         }
     }
 
-    /// A lease with at least two thirds of its time to come.
-    pub(super) async fn take(&self, seconds: i64) -> Result<ServerLease, Trouble> {
-        while let Some(mut lease) = self.pop(seconds) {
-            if self.clock.now() - lease.counted_from <= third(seconds) {
-                return Ok(lease);
-            }
-            match self.keep_alive(&mut lease).await {
-                Ok(()) => return Ok(lease),
+    /// A lease that was started at most so long ago.
+    pub(super) async fn take(
+        &self,
+        seconds: i64,
+        oldest: Duration,
+    ) -> Result<ServerLease, Trouble> {
+        while let Some(lease) = self.pop(seconds) {
+            match self.freshen(lease, oldest).await {
                 Err(Trouble::LeaseGone) => {}
-                Err(trouble) => return Err(trouble),
+                taken => return taken,
             }
         }
         self.grant(seconds).await
+    }
+
+    /// The same lease, started anew if that was longer ago.
+    pub(super) async fn freshen(
+        &self,
+        mut lease: ServerLease,
+        oldest: Duration,
+    ) -> Result<ServerLease, Trouble> {
+        if self.clock.now() - lease.counted_from > oldest {
+            self.keep_alive(&mut lease).await?;
+        }
+        Ok(lease)
     }
 
     /// A new lease.
@@ -86,9 +98,20 @@ impl Leases {
 
     /// Starts a lease anew.
     pub(super) async fn keep_alive(&self, lease: &mut ServerLease) -> Result<(), Trouble> {
+        self.keep_alive_within(ANSWERED_WITHIN, lease).await
+    }
+
+    /// The same, by a server that has so long to answer.
+    pub(super) async fn keep_alive_within(
+        &self,
+        limit: Duration,
+        lease: &mut ServerLease,
+    ) -> Result<(), Trouble> {
         let (id, sent) = (lease.id, self.clock.now());
         self.link
-            .call(|connected| async move { connected.lease().keep_alive(id).await })
+            .call_within(limit, |connected| async move {
+                connected.lease().keep_alive(id).await
+            })
             .await?;
         lease.counted_from = sent;
         Ok(())
@@ -125,8 +148,10 @@ impl Leases {
 
     /// Sees to it that there is a lease at hand when the turn of somebody who waits comes.
     pub(super) fn prepare(self: &Arc<Self>, seconds: i64) {
+        let now = self.clock.now();
         let has_one = |idle: &HashMap<i64, Vec<ServerLease>>| {
-            idle.get(&seconds).is_some_and(|kept| !kept.is_empty())
+            let mut kept = idle.get(&seconds).into_iter().flatten().rev();
+            kept.any(|lease| !lease.is_over(now))
         };
         if has_one(&lock(&self.idle)) || self.is_preparing.swap(true, Ordering::AcqRel) {
             return;
@@ -140,17 +165,24 @@ impl Leases {
         }));
     }
 
+    /// One that has not ended yet, as far as is known here.
     fn pop(&self, seconds: i64) -> Option<ServerLease> {
-        lock(&self.idle).get_mut(&seconds)?.pop()
+        let now = self.clock.now();
+        let mut idle = lock(&self.idle);
+        let kept = idle.get_mut(&seconds)?;
+        // The one used last is at the end. Those that were renewed too long ago end by themselves:
+        // to ask about one after the other would take longer than a new one.
+        std::iter::from_fn(|| kept.pop()).find(|lease| !lease.is_over(now))
     }
 
-    /// Takes out what has not been used for long: those that have not ended by themselves have to
-    /// be revoked.
+    /// Takes out what has not been used for long, and answers what has to be revoked of it: some
+    /// end by themselves.
     pub(super) fn take_unused(&self) -> Vec<ServerLease> {
         let now = self.clock.now();
         let mut unused = Vec::new();
         let mut idle = lock(&self.idle);
         idle.retain(|_, kept| {
+            kept.retain(|lease| !lease.is_over(now));
             let is_unused = |lease: &mut ServerLease| now - lease.counted_from > KEPT_FOR;
             unused.extend(kept.extract_if(.., is_unused));
             !kept.is_empty()
@@ -159,13 +191,50 @@ impl Leases {
     }
 }
 
-fn third(seconds: i64) -> Duration {
-    Duration::from_secs(seconds.unsigned_abs()) / 3
+impl ServerLease {
+    /// Whether it may have ended.
+    fn is_over(&self, now: Moment) -> bool {
+        now - self.counted_from >= Duration::from_secs(self.seconds.unsigned_abs())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::etcd::settings::Settings;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn leases_that_have_ended_are_not_asked_about() {
+        let time = ManualClock::new();
+        // Nobody is connected to: a question would fail.
+        let settings = Settings::parse("etcd://127.0.0.1").unwrap();
+        let leases = Leases::new(Arc::new(Link::new(settings)), time.clock());
+        let put_back = |id, seconds| {
+            let counted_from = time.clock().now();
+            leases.put_back(ServerLease {
+                id,
+                seconds,
+                counted_from,
+            });
+        };
+        put_back(1, 2);
+        put_back(2, 2);
+        time.advance(Duration::from_secs(1));
+        put_back(3, 2);
+        put_back(4, 90);
+        time.advance(Duration::from_millis(999));
+        assert_eq!(leases.pop(2).unwrap().id, 3);
+        assert_eq!(leases.pop(2).unwrap().id, 2);
+        time.advance(Duration::from_millis(1));
+        assert_eq!(leases.pop(2), None);
+        put_back(5, 2);
+        time.advance(KEPT_FOR);
+        // Only the one that has not ended by itself.
+        let unused = leases.take_unused();
+        assert_eq!(unused.iter().map(|lease| lease.id).collect::<Vec<_>>(), [4]);
+        assert!(lock(&leases.idle).is_empty());
+    }
 
     #[test]
     fn a_length_is_rounded_up() {

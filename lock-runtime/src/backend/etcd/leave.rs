@@ -21,7 +21,7 @@ use crate::owner::Owner;
 
 /// For so long the store remembers that a request was taken back, where it may still come. A
 /// server has given up on it, or carried it out, in a tenth of the time.
-const REMEMBERED_FOR: i64 = 60;
+pub(super) const REMEMBERED_FOR: i64 = 60;
 
 /// The pauses between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -62,37 +62,36 @@ impl Left {
 }
 
 impl Shared {
-    /// Says whether there was a section to give back.
+    /// Says whether there was a section to give back. It goes on when nobody waits for it any more,
+    /// from the first moment: what may still come has to be refused.
+    pub(super) async fn release(self: Arc<Self>, leaving: Leaving) -> Result<bool, BackendError> {
+        let given_back = tokio::spawn(self.leave(leaving));
+        given_back.await.unwrap_or_else(|_| Err(fault::ended()))
+    }
+
     pub(super) async fn leave(self: Arc<Self>, leaving: Leaving) -> Result<bool, BackendError> {
         let owner = leaving.owner;
         let attempt = self.attempts.find(owner);
-        if let Some(attempt) = &attempt {
-            attempt.let_go();
-        }
-        self.names.leave(&leaving.name, owner.id());
         let left = match &attempt {
             // After the answer to what is under way.
             Some(attempt) => {
                 let mut left = attempt.gate.lock().await;
                 let taken = std::mem::take(&mut *left);
                 left.is_over = true;
+                attempt.let_go();
                 taken
             }
             None => Left::default(),
         };
+        // What was under way may have made it one of those who wait or hold; nothing does so from
+        // now on.
         self.attempts.forget(owner);
+        self.names.leave(&leaving.name, owner.id());
         if attempt.is_some() && left.is_nothing() {
             self.settle_leases(&left, true, false);
             return Ok(false);
         }
-        if left.is_plain() {
-            // Should it be dropped half-way, the lease ends by itself.
-            return self.give_back(&leaving, &left).await;
-        }
-        // It goes on when nobody waits for it any more: what may still come has to be refused.
-        let shared = Arc::clone(&self);
-        let given_back = tokio::spawn(async move { shared.give_back(&leaving, &left).await });
-        given_back.await.unwrap_or_else(|_| Err(fault::ended()))
+        self.give_back(&leaving, &left).await
     }
 
     async fn give_back(&self, leaving: &Leaving, left: &Left) -> Result<bool, BackendError> {

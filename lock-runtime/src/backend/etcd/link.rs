@@ -18,6 +18,16 @@ use super::settings::Settings;
 /// cluster that elects a leader is silent for one or two of its election timeouts.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
+/// A server has at least so long, however short the lease is that is to be renewed: everything else
+/// goes over the same connection, and a slow disk is no reason to leave it.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+
+/// How long a server may take to renew a lease of this length: what it leaves of the time is for
+/// another one.
+pub(super) fn renewed_within(ttl: Duration) -> Duration {
+    (ttl / 4).clamp(LEAST_TIME, ANSWERED_WITHIN)
+}
+
 /// How long a connection may take to be made.
 pub(super) const CONNECTED_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -198,8 +208,20 @@ impl Link {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        self.call_within(ANSWERED_WITHIN, ask).await
+    }
+
+    /// The same, of a server that has so long to answer.
+    pub(super) async fn call_within<T, F>(
+        &self,
+        limit: Duration,
+        ask: impl FnOnce(Arc<Connected>) -> F,
+    ) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let connected = self.connected().await?;
-        match timeout(ANSWERED_WITHIN, ask(Arc::clone(&connected))).await {
+        match timeout(limit, ask(Arc::clone(&connected))).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let (trouble, is_broken) = fault::of(&connected.place, error);
@@ -210,7 +232,7 @@ impl Link {
             }
             Err(_) => {
                 self.give_up_for_next(&connected);
-                let error = fault::silent(&connected.place, ANSWERED_WITHIN);
+                let error = fault::silent(&connected.place, limit);
                 Err(Trouble::Passing(error.effect_unknown()))
             }
         }

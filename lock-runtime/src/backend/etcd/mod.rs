@@ -52,7 +52,8 @@ use presence::Presence;
 use record::Record;
 use settings::Settings;
 
-/// A backend whose locks live in etcd, 3.4 or newer.
+/// A backend whose locks live in etcd, 3.4 or newer; in a cluster 3.4.31, 3.5.13 or newer, as
+/// [below](#when-a-leader-stands-still).
 ///
 /// Entering a name that nobody uses is one transaction, and so is giving it back. Those who wait
 /// stand in a queue in the store, and one watch, whatever the number of names, tells a process
@@ -90,7 +91,9 @@ use settings::Settings;
 /// holder that the section is lost. `at_least` and assignments with an end are rounded up too.
 ///
 /// Each section has a lease of its own, so that the server ends it without any help of this
-/// process; the next section uses it again, so that an ordinary one costs none. All places in
+/// process; the next section uses it again, so that an ordinary one costs none. Such a lease is
+/// started anew first when more than a tenth of the `ttl` is over, or, for a section that is not
+/// renewed, more than a hundredth: so much of it may be missing at the beginning. All places in
 /// queues of a process belong to one lease of 2 s: those of a process that is dead or frozen are
 /// gone after that time, and a process that was cut off for longer queues anew.
 ///
@@ -100,10 +103,33 @@ use settings::Settings;
 /// |---|---|
 /// | no fault | sections never overlap; tokens rise |
 /// | the holder stands still past its lease | its section ends, and another enters; what it writes later is for the token to refuse, or for [a transaction](Self::section_key) |
-/// | a server dies, or another leads | nothing is lost as long as most of the cluster is there; leases last longer, never shorter |
+/// | a server dies, or another leads | no section and no place is lost as long as most of the cluster is there and a leader is found in time; the new leader starts all leases anew |
+/// | a leader stands still, and comes back | it may end leases that were renewed with its successor: see below |
 /// | most of the cluster is away | nobody enters; holders are told that they have lost their sections when their leases end |
 /// | a clock jumps | nothing: only the speed of the leader's monotonic clock counts |
 /// | the store is restored from a backup | everything after the backup is forgotten, tokens too |
+///
+/// # When a leader stands still
+///
+/// A leader whose machine or disk stands still for longer than an election is followed by another.
+/// When it goes on, it may believe for a moment that it leads, and end every lease that ran out by
+/// its own count, although all of them were renewed with its successor (etcd's issues [12528] and
+/// [15247]). The sections end with them, before their time; their holders are told as soon as the
+/// watch says so, and others may have entered by then. Servers from 3.4.31 and 3.5.13 on ask first
+/// whether they still lead, which leaves little of it; older ones do not. As with every lease,
+/// what must not be written twice is for the token to refuse, or for
+/// [a transaction](Self::section_key).
+///
+/// A server that does not answer is left for the next one after a quarter of the lease's length
+/// that is to be renewed: one second at the least, and three at the most. Together with an
+/// election, which takes one or two of the servers' election timeouts (1 s unless they are told
+/// otherwise), a section with a `ttl` of less than about 5 s may be lost when the server that is
+/// spoken to stands still.
+///
+/// [12528]: https://github.com/etcd-io/etcd/issues/12528
+/// [15247]: https://github.com/etcd-io/etcd/issues/15247
+///
+/// # Who may do what
 ///
 /// A user who may write the keys may end any section, and one who may read them can read the
 /// secrets of owners: locks should have a prefix and a role of their own. Every user of a cluster
@@ -280,7 +306,7 @@ impl Backend for EtcdBackend {
         if how == Release::Abandoned {
             shared.waiters.give_up(leaving.owner.id());
         }
-        Reply::later(shared.leave(leaving))
+        Reply::later(shared.release(leaving))
     }
 
     fn inspect(&self, name: &LockName) -> Reply<Result<LockInfo, BackendError>> {
@@ -329,3 +355,6 @@ impl fmt::Debug for EtcdBackend {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,27 +103,32 @@ impl Names {
             return None;
         }
         let step = record.decide(ask);
+        if let Step::Busy {
+            is_queued: true, ..
+        } = step
+        {
+            // The answer that would have said so may have been lost.
+            view.waiting.insert(ask.owner.id());
+            view.mark_use(now);
+        }
         matches!(step, Step::Busy { .. } | Step::Enter(_)).then_some(step)
     }
 
     /// Somebody waits for a name of which this is known.
-    pub(super) fn wait(&self, name: &LockName, owner: OwnerId, record: Record) {
+    pub(super) fn wait(&self, name: &LockName, owner: OwnerId, record: Record) -> Vec<Vanished> {
         self.follow(name, record, |view| {
             view.waiting.insert(owner);
-        });
+        })
     }
 
-    /// Somebody has held a name for a while. Says whether the section is still there.
-    pub(super) fn hold(&self, lease: &Arc<Lease>, record: Record) -> bool {
+    /// Somebody has held a name for a while. Answers whose sections are not there any more: it may
+    /// be this one's, too.
+    pub(super) fn hold(&self, lease: &Arc<Lease>, record: Record) -> Vec<Vanished> {
         let owner = lease.owner();
-        let is_there = record.section_of(owner).is_some();
-        if is_there {
-            self.follow(lease.name(), record, |view| {
-                let lease = Arc::clone(lease);
-                view.holding.insert(owner.id(), Holding { owner, lease });
-            });
-        }
-        is_there
+        self.follow(lease.name(), record, |view| {
+            let lease = Arc::clone(lease);
+            view.holding.insert(owner.id(), Holding { owner, lease });
+        })
     }
 
     /// An owner waits no more, and holds no more.
@@ -157,7 +162,12 @@ impl Names {
             .any(|view| !view.waiting.is_empty())
     }
 
-    fn follow(&self, name: &LockName, record: Record, change: impl FnOnce(&mut View)) {
+    fn follow(
+        &self,
+        name: &LockName,
+        record: Record,
+        change: impl FnOnce(&mut View),
+    ) -> Vec<Vanished> {
         let now = self.clock.now();
         let mut views = lock(&self.views);
         let view = views.entry(name.clone()).or_insert_with(|| {
@@ -173,8 +183,10 @@ impl Names {
             }
         });
         change(view);
-        view.mark_use(now);
         view.take_up(now, record);
+        let vanished = view.tell(&self.waiters);
+        view.mark_use(now);
+        vanished
     }
 
     /// What was read of a name that is followed. Those who may act on it are woken.
@@ -299,5 +311,87 @@ impl View {
             lease: holding.lease,
         })
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::etcd::stored::{Millis, SectionValue, WaiterValue, write_owned};
+    use crate::clock::ManualClock;
+    use crate::options::Mode;
+    use crate::owner::{OwnerInfo, Process};
+    use crate::site::Origin;
+
+    const ALONE: Mode = Mode::Exclusive;
+
+    fn info(owner: Owner) -> OwnerInfo {
+        let origin = Origin::Called(std::panic::Location::caller());
+        Process::new(None).describe(owner.id(), origin)
+    }
+
+    fn stored(value: &[u8], created: i64) -> Stored<'_> {
+        Stored {
+            value,
+            created,
+            modified: created,
+            lease: 1,
+        }
+    }
+
+    fn record(revision: i64, holder: Owner, waiters: &[Owner]) -> Record {
+        let mut record = Record::at(revision);
+        let since = Millis::now();
+        let section = SectionValue {
+            owner: info(holder),
+            mode: ALONE,
+            since,
+        };
+        record.put("exclusive", stored(&write_owned(holder, &section), 1));
+        for (place, waiter) in (2..).zip(waiters) {
+            let value = WaiterValue {
+                owner: info(*waiter),
+                mode: ALONE,
+                auth: None,
+                caller: None,
+                since,
+            };
+            let part = format!("queue/{}", waiter.id());
+            record.put(&part, stored(&write_owned(*waiter, &value), place));
+        }
+        record
+    }
+
+    #[test]
+    fn whoever_has_a_place_is_one_of_those_who_wait() {
+        let time = ManualClock::new();
+        let (names, _commands) = Names::new(time.clock(), Arc::default());
+        let name = LockName::new("name").unwrap();
+        let [holder, first, second] = [(); 3].map(|()| Owner::random());
+        let record = record(3, holder, &[first, second]);
+        assert!(names.wait(&name, first.id(), record).is_empty());
+        // The answer that told the second one of its place was lost.
+        let ask = Ask {
+            owner: second,
+            mode: ALONE,
+            auth: None,
+            caller: None,
+        };
+        let step = names.decide(&name, &ask);
+        let is_queued = matches!(
+            step,
+            Some(Step::Busy {
+                is_queued: true,
+                ..
+            })
+        );
+        assert!(is_queued, "{step:?}");
+        names.leave(&name, first.id());
+        assert!(names.anybody_waits());
+        names.leave(&name, second.id());
+        assert!(!names.anybody_waits());
+        time.advance(LINGERS_FOR);
+        names.tidy();
+        assert!(!names.is_followed(&name));
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn is_as_of(key: String, modified: i64) -> Compare {
     Compare::mod_revision(key, CompareOp::Equal, modified)
 }
 
-fn is_absent(key: String) -> Compare {
+pub(super) fn is_absent(key: String) -> Compare {
     Compare::version(key, CompareOp::Equal, 0)
 }
 

@@ -60,11 +60,17 @@ async fn follow_what_is_held(shared: &Arc<Shared>) {
 async fn follow(shared: &Arc<Shared>, lease: &Arc<Lease>) -> Option<()> {
     let keys = shared.keys(lease.name());
     let record = shared.link.read(&keys).await.ok()?;
-    // Its owner may have given it back meanwhile.
-    let attempt = shared.attempts.find(lease.owner())?;
-    if attempt.is_held() && !shared.names.hold(lease, record) {
-        attempt.let_go();
-        shared.tell_lost(lease);
+    // Its owner may have given it back meanwhile, or does so at this moment.
+    let owner = lease.owner();
+    let is_held = || {
+        let attempt = shared.attempts.find(owner);
+        attempt.is_some_and(|attempt| attempt.is_held())
+    };
+    if is_held() {
+        shared.tell(shared.names.hold(lease, record));
+        if !is_held() {
+            shared.names.leave(lease.name(), owner.id());
+        }
     }
     Some(())
 }

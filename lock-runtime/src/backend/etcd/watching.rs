@@ -31,14 +31,20 @@ struct Watch {
 
 /// Keeps the stream up for as long as the backend is there.
 pub(super) async fn keep(shared: Arc<Shared>, mut commands: UnboundedReceiver<Command>) {
+    let mut pause = PAUSE;
     loop {
         if let Ok(connected) = shared.link.connected().await {
+            let begun = shared.clock.now();
             follow(&shared, &connected, &mut commands).await;
             // Nobody knows what was missed. What is followed is read again.
             shared.waiters.wake_all();
+            // A server that refuses what it is to watch is asked less and less often.
+            let has_lasted = shared.clock.now() - begun > LONGEST_PAUSE;
+            let longer = (pause * 2).min(LONGEST_PAUSE);
+            pause = if has_lasted { PAUSE } else { longer };
         }
         // Names are taken up again from what is followed by then.
-        shared.clock.sleep(PAUSE).await;
+        shared.clock.sleep(pause).await;
         if commands.is_closed() {
             return;
         }
@@ -155,12 +161,17 @@ impl Watch {
 
     /// Hands on what an answer tells. `false` when the stream is of no use any more.
     fn hear(&mut self, shared: &Arc<Shared>, answer: &WatchResponse) -> bool {
-        let Some(name) = self.names.get(&answer.watch_id()).cloned() else {
+        let known = self.names.get(&answer.watch_id()).cloned();
+        let ended = Ended::of(answer);
+        if ended.is_some_and(|ended| !ended.is_alone(known.is_some())) {
+            return false;
+        }
+        let Some(name) = known else {
             // Of the key that nobody writes, or of a watch that is not wanted any more.
-            return !answer.canceled() || answer.watch_id() != 0;
+            return true;
         };
-        if answer.canceled() {
-            // What it should have begun with is compacted away, or it may not be seen any more.
+        if ended.is_some() {
+            // What it should have begun with is compacted away.
             self.names.remove(&answer.watch_id());
             self.numbers.remove(&name);
             if shared.names.forget_record(&name) {
@@ -179,5 +190,59 @@ impl Watch {
         });
         shared.tell(shared.names.happened(&name, events));
         true
+    }
+}
+
+/// How a watch has ended.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    number: i64,
+    /// Whether it was refused, and not ended later.
+    is_refused: bool,
+    /// Whether what it was to begin with is not there any more.
+    is_compacted: bool,
+}
+
+impl Ended {
+    fn of(answer: &WatchResponse) -> Option<Self> {
+        answer.canceled().then(|| Self {
+            number: answer.watch_id(),
+            is_refused: answer.created(),
+            is_compacted: answer.compact_revision() > 0,
+        })
+    }
+
+    /// Whether the stream goes on without it. A watch that is refused has no number of its own, and
+    /// one that ends for no reason known here may have been refused, too: this user is not let in
+    /// any more, or has to give its password anew, which takes another connection.
+    fn is_alone(self, is_wanted: bool) -> bool {
+        if is_wanted {
+            self.is_compacted
+        } else {
+            self.number > 0 && !self.is_refused
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_that_was_refused_ends_the_stream() {
+        let ended = |number, is_refused, is_compacted| Ended {
+            number,
+            is_refused,
+            is_compacted,
+        };
+        // Nobody wants to know of it any more.
+        assert!(ended(7, false, false).is_alone(false));
+        // It has to begin anew.
+        assert!(ended(7, false, true).is_alone(true));
+        for refused in [-1, 0, 7] {
+            assert!(!ended(refused, true, false).is_alone(false), "{refused}");
+        }
+        assert!(!ended(7, true, false).is_alone(true));
+        assert!(!ended(7, false, false).is_alone(true));
     }
 }

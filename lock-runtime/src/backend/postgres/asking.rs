@@ -11,9 +11,10 @@ use super::call::Call;
 use super::fault;
 use super::line::{Answered, MAX_WAITING, Waiting};
 use crate::backend::waiting::{Failure, Question, SHOWN_EVERY};
-use crate::backend::{Answer, Reply, Request};
+use crate::backend::{Answer, Release, Reply, Request};
 use crate::clock::Moment;
 use crate::error::BackendError;
+use crate::sync::{Mutex, lock};
 
 /// The pauses before something is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -61,7 +62,7 @@ impl Shared {
     /// The same, and whether an earlier call may have taken effect whose answer was lost.
     pub(super) async fn insist_and_know(
         &self,
-        call: Call,
+        mut call: Call,
         worth: Duration,
     ) -> Result<(String, bool), BackendError> {
         let until = self.clock.now() + worth;
@@ -70,9 +71,23 @@ impl Shared {
         loop {
             match self.ask(call.clone(), true).await {
                 Ok(answer) => return Ok((answer.text, may_be_done)),
-                Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing(error)) if self.clock.now() >= until => return Err(error),
-                Err(Failure::Passing(error)) => may_be_done |= error.is_effect_unknown(),
+                Err(failure) => {
+                    let is_lasting = matches!(failure, Failure::Lasting(_));
+                    let error = into_error(failure);
+                    may_be_done |= error.is_effect_unknown();
+                    // What it did when it was asked before is not to be told from its answer.
+                    let is_over = may_be_done && !call.may_be_repeated();
+                    if is_lasting || is_over || self.clock.now() >= until {
+                        return Err(if may_be_done {
+                            error.effect_unknown()
+                        } else {
+                            error
+                        });
+                    }
+                    if may_be_done {
+                        call.set_again();
+                    }
+                }
             }
             let jittered = pause.mul_f64(rand::random_range(0.5..1.0));
             self.clock.sleep(jittered).await;
@@ -91,10 +106,34 @@ impl Shared {
             request: request.clone(),
             question,
         };
-        let Answered { text, sent } = self.ask(call, is_urgent).await?;
+        let Answered {
+            text,
+            sent,
+            is_unsure,
+        } = self.ask(call, is_urgent).await?;
         let place = self.place();
         let entered: Entered = answers::read(place, &text).map_err(Failure::Lasting)?;
         let answer = entered.answer(place).map_err(Failure::Lasting)?;
+        let is_over = match answer {
+            Answer::Granted(_) => false,
+            Answer::Busy(_) => question != Question::Queue,
+            Answer::Conflict { .. } | Answer::NotYourTurn { .. } => true,
+        };
+        if is_over && is_unsure {
+            // A question that was sent on a connection that is gone may still arrive, and nobody
+            // would know of its grant.
+            let take_back = Call::Release {
+                name: request.name().clone(),
+                owner: request.owner(),
+                how: Release::Abandoned,
+            };
+            if let Err(failure) = self.ask(take_back, true).await {
+                return Err(match failure {
+                    Failure::Passing(error) => Failure::Passing(error.effect_unknown()),
+                    Failure::Lasting(error) => Failure::Lasting(error.effect_unknown()),
+                });
+            }
+        }
         match answer {
             Answer::Granted(grant) => {
                 self.holds(request.lease());
@@ -116,16 +155,36 @@ impl Shared {
         let asked_of = Arc::clone(self);
         let asking = request.clone();
         let mut last_asked: Option<Moment> = None;
+        // When the question was sent that was granted.
+        let granted = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&granted);
         let ask = move |question| {
             let now = asked_of.clock.now();
             // Whoever asks before it has to show itself was told to.
             let was_told = last_asked.is_none_or(|last| now < last + SHOWN_EVERY);
             last_asked = Some(now);
             let is_urgent = was_told || question != Question::Queue;
-            Arc::clone(&asked_of).enter(asking.clone(), question, is_urgent)
+            let entering = Arc::clone(&asked_of).enter(asking.clone(), question, is_urgent);
+            let noted = Arc::clone(&noted);
+            async move {
+                let answer = entering.await;
+                if let Ok(Answer::Granted(grant)) = &answer {
+                    *lock(&noted) = grant.counted_from;
+                }
+                answer
+            }
         };
         let waiters = Arc::clone(&self.waiters);
-        Reply::later(waiters.wait(self.clock.clone(), request.clone(), ask))
+        let waiting = waiters.wait(self.clock.clone(), request.clone(), ask);
+        Reply::later(async move {
+            let answer = waiting.await?;
+            Ok(match (answer, *lock(&granted)) {
+                // It may have stood in the line for longer than a lease, behind a connection that
+                // had to be given up.
+                (Answer::Granted(grant), Some(sent)) => Answer::Granted(grant.counted_from(sent)),
+                (answer, _) => answer,
+            })
+        })
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) enum Call {
         change: Arc<Change>,
         /// The same change again is known by it.
         attempt: u128,
+        /// Whether it was sent before, and may still arrive.
+        is_again: bool,
     },
     Inspect(LockName),
     List {
@@ -62,6 +64,8 @@ pub(super) struct Sender<'a> {
     pub(super) schema: &'a str,
     /// Where this process is told of things.
     pub(super) channel: &'a str,
+    /// Larger for every call than for those before it.
+    pub(super) number: u64,
 }
 
 impl Call {
@@ -97,6 +101,18 @@ impl Call {
         }
     }
 
+    /// Whether its answer is the same when it is asked again after it took effect.
+    pub(super) fn may_be_repeated(&self) -> bool {
+        !matches!(self, Self::ForceRelease(_))
+    }
+
+    /// It is asked again, and may have arrived or arrive yet.
+    pub(super) fn set_again(&mut self) {
+        if let Self::Change { is_again, .. } = self {
+            *is_again = true;
+        }
+    }
+
     /// Writes the call. `is_unsure` says that a request of the owner that is released may still
     /// arrive.
     pub(super) fn write(&self, sql: &mut String, sender: &Sender<'_>, is_unsure: bool) {
@@ -122,7 +138,9 @@ impl Call {
             }
             Self::Renew { name, owner, ttl } => {
                 let call = call.function("renew").name(name);
-                call.text(&spelled(*owner)).number(ms(*ttl));
+                call.text(&spelled(*owner))
+                    .number(ms(*ttl))
+                    .number(sender.number);
             }
             Self::Release { name, owner, how } => {
                 call.function("release")
@@ -146,9 +164,15 @@ impl Call {
                     .name(name)
                     .text(sender.channel);
             }
-            Self::Change { change, attempt } => {
+            Self::Change {
+                change,
+                attempt,
+                is_again,
+            } => {
                 write_change(&mut call, change);
-                call.text(&format!("{attempt:032x}")).text(sender.channel);
+                call.text(&format!("{attempt:032x}"))
+                    .flag(*is_again)
+                    .text(sender.channel);
             }
             Self::Inspect(name) => {
                 call.function("inspect").name(name).flag(true);
@@ -368,6 +392,7 @@ mod tests {
         let sender = Sender {
             schema: "locks",
             channel: "here",
+            number: 7,
         };
         call.write(&mut sql, &sender, true);
         sql
@@ -411,11 +436,12 @@ mod tests {
         let change = Call::Change {
             change: Arc::new(change),
             attempt: 10,
+            is_again: false,
         };
         assert_eq!(
             written(&change),
             "SELECT locks.change(E'shop',E'a''b',E'transfer',E'bob',NULL,E'holder',E'anna',NULL,\
-             E'0000000000000000000000000000000a',E'here');"
+             E'0000000000000000000000000000000a',false,E'here');"
         );
     }
 

@@ -36,7 +36,7 @@ impl Channel {
         self.is_heard.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_heard(&self) {
-        self.is_heard.store(true, Ordering::Release);
+    pub(super) fn set_heard(&self, is_heard: bool) {
+        self.is_heard.store(is_heard, Ordering::Release);
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use tokio_postgres::error::{Error, SqlState};
+use tokio_postgres::error::{Error, Severity, SqlState};
 
 use crate::backend::address::Host;
 use crate::backend::waiting::Failure;
@@ -97,7 +97,7 @@ pub(super) fn no_connection(place: &Place, error: &Error) -> Fault {
                 "{place} speaks no TLS: switch `ssl` on there, or write `sslmode=disable` to send \
                  the password and everything else unencrypted"
             ))
-        } else if is_about_tls(error) {
+        } else if is_about_certificate(error) {
             Fault::lasting(format!(
                 "{place} is not trusted: {said}; check `sslrootcert`, and that the certificate is \
                  for this host name"
@@ -131,6 +131,20 @@ pub(super) fn no_connection(place: &Place, error: &Error) -> Fault {
     }
 }
 
+/// What every host of a URL had to say; one that may let somebody in later makes all of it pass.
+pub(super) fn of_all_hosts(mut faults: Vec<Fault>) -> Fault {
+    if faults.len() == 1 {
+        return faults.remove(0);
+    }
+    let what: Vec<_> = faults.iter().map(|fault| &*fault.what).collect();
+    let what = what.join("; and ");
+    if faults.iter().any(|fault| fault.is_passing) {
+        Fault::passing(what)
+    } else {
+        Fault::lasting(what)
+    }
+}
+
 pub(super) fn connecting_took_too_long(place: &Place, limit: Duration) -> Fault {
     Fault::passing(format!(
         "{place} cannot be reached: no answer within {}",
@@ -148,7 +162,8 @@ pub(super) fn statement(place: &Place, schema: &str, error: &Error) -> Fault {
         };
     };
     // Anything worse than an ERROR ends the session.
-    if !matches!(problem.severity(), "ERROR") {
+    // `severity` is a word of the server's language.
+    if problem.parsed_severity() != Some(Severity::Error) {
         return Fault {
             is_effect_unknown: true,
             ..Fault::passing(format!("{place} closed the connection: {said}"))
@@ -170,10 +185,14 @@ pub(super) fn statement(place: &Place, schema: &str, error: &Error) -> Fault {
             Fault::passing(format!("{place} is full: {said}"))
         }
         SqlState::LOCK_NOT_AVAILABLE => Fault::passing(format!(
-            "{place} did not answer in time: {said}; a transaction that verifies this lock is \
-             still committing, or is prepared and forgotten"
+            "{place} cannot do it yet: {said}; a transaction that verifies this lock is still \
+             committing, or is prepared and forgotten"
         )),
         SqlState::QUERY_CANCELED => Fault::passing(format!("{place} did not finish: {said}")),
+        // Of a function here: it was asked too long ago.
+        ref code if code.code() == "LR003" => {
+            Fault::passing(format!("{place} did not finish: {said}"))
+        }
         SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => {
             Fault::passing(format!("{place} gave up: {said}"))
         }
@@ -312,7 +331,68 @@ pub(super) fn said(error: &Error) -> String {
     text.escape_debug().to_string()
 }
 
-/// Whether a connection failed because of TLS, which the next one would too.
-fn is_about_tls(error: &Error) -> bool {
-    error.to_string().contains("TLS")
+/// Whether a connection failed because of the server's certificate, which the next one would too.
+#[cfg(feature = "postgres-tls")]
+fn is_about_certificate(error: &Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // An I/O error does not say that what it wraps is behind it.
+        let wrapped = cause.downcast_ref::<std::io::Error>();
+        let wrapped = wrapped.and_then(|error| error.get_ref()?.downcast_ref());
+        let tls: Option<&rustls::Error> = wrapped.or_else(|| cause.downcast_ref());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+#[cfg(not(feature = "postgres-tls"))]
+fn is_about_certificate(_: &Error) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio_postgres::NoTls;
+
+    use super::*;
+
+    /// What a server says that answers whatever it is asked with this error.
+    async fn error_of(severity: &str, said_in: &str, code: &str) -> Error {
+        let (near, mut far) = duplex(4_096);
+        let fields = format!("S{said_in}\0V{severity}\0C{code}\0Mabgebrochen\0\0").into_bytes();
+        tokio::spawn(async move {
+            let mut asked = [0; 1_024];
+            let _start = far.read(&mut asked).await;
+            // It lets everybody in, and is ready.
+            let welcome = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+            let _written = far.write_all(welcome).await;
+            let _statement = far.read(&mut asked).await;
+            let size = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+            let error = [&b"E"[..], &size, &fields, b"Z\0\0\0\x05I"].concat();
+            let _written = far.write_all(&error).await;
+            let _end = far.read(&mut asked).await;
+        });
+        let config = tokio_postgres::Config::new().user("me").clone();
+        let (client, connection) = config.connect_raw(near, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.simple_query("SELECT").await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_server_may_speak_any_language() {
+        let place = Place::new(&[], None);
+        let error = error_of("ERROR", "FEHLER", "55P03").await;
+        let fault = statement(&place, "locks", &error);
+        assert!(
+            !fault.is_disconnected && !fault.is_effect_unknown,
+            "{fault}"
+        );
+        let error = error_of("FATAL", "FATAL", "57P01").await;
+        let fault = statement(&place, "locks", &error);
+        assert!(fault.is_disconnected && fault.is_effect_unknown, "{fault}");
+    }
 }

@@ -39,13 +39,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is said before the calls. Whatever is the default of the role or the database, the
 /// functions see what others have committed; and the limits are those of this line. All of it
-/// ends with the transaction: where a pooler is in between, the session is somebody else's then.
+/// ends with the transaction: a pooler may be in between, though it looked otherwise, and the
+/// session is somebody else's then.
 pub(super) const PROLOGUE: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\
      SET LOCAL statement_timeout='4s';SET LOCAL lock_timeout='2s';";
-
-/// The same for a session that is this line's own, once for all.
-const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;\
-     SET statement_timeout='4s';SET lock_timeout='2s';SET idle_session_timeout=0;";
 
 /// The pauses between two tries to connect: each is twice the one before, and they are drawn from
 /// their second half, so that not everybody comes back at the same moment.
@@ -64,6 +61,8 @@ pub(super) struct Answered {
     pub(super) text: String,
     /// A moment before the call was sent.
     pub(super) sent: Moment,
+    /// Whether an earlier request of this owner may still arrive.
+    pub(super) is_unsure: bool,
 }
 
 /// The end of the line that sends.
@@ -76,11 +75,11 @@ pub(super) struct Line {
     /// Those who have not been sent yet.
     waiting: VecDeque<Waiting>,
     link: Option<Link>,
-    /// Whether [`SESSION`] was said on it.
-    is_own_session: bool,
     is_out_of_reach: bool,
     /// Owners of whom a request was sent on a connection that is gone. It may still arrive.
     unsure: HashSet<OwnerId>,
+    /// How many calls were sent.
+    sent: u64,
 }
 
 impl Line {
@@ -93,9 +92,9 @@ impl Line {
             calls,
             waiting: VecDeque::new(),
             link: Some(link),
-            is_own_session: false,
             is_out_of_reach: false,
             unsure: HashSet::new(),
+            sent: 0,
         }
     }
 
@@ -107,19 +106,29 @@ impl Line {
                 Ok(link) => link,
                 Err(fault) => {
                     for waiting in self.waiting.drain(..) {
-                        answer(waiting, Err(fault.tell()));
+                        let failure = match fault.tell() {
+                            // What is held is to be given back, and this server has let this
+                            // process in before.
+                            Failure::Lasting(error) if waiting.call.leaves().is_some() => {
+                                Failure::Passing(error)
+                            }
+                            failure => failure,
+                        };
+                        answer(waiting, Err(failure));
                     }
-                    time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = rest(pause).await;
                     continue;
                 }
             };
-            pause = FIRST_PAUSE;
-            self.own_session(&link).await;
             let size = self.waiting.len().min(MAX_TOGETHER);
             let calls = self.waiting.drain(..size).collect();
             if self.send(&link, calls).await {
                 self.link = Some(link);
+                pause = FIRST_PAUSE;
+            } else {
+                // That it connects does not mean that it answers.
+                drop(link);
+                pause = rest(pause).await;
             }
         }
     }
@@ -167,19 +176,7 @@ impl Line {
             Ok(_) | Err(_) => {}
         }
         self.is_out_of_reach = link.is_err();
-        self.is_own_session = false;
         link
-    }
-
-    /// Says what holds for the session, if there is one: where messages come through on another
-    /// connection to the same place, no pooler is in between that gives sessions away.
-    async fn own_session(&mut self, link: &Link) {
-        let is_session = self.channel.is_heard() && self.settings.listening.is_none();
-        if is_session && !self.is_own_session {
-            let said = time::timeout(PATIENCE, link.client.simple_query(SESSION)).await;
-            // If it fails, what is sent next fails too, and is answered.
-            self.is_own_session = matches!(said, Ok(Ok(_)));
-        }
     }
 
     /// Sends calls in one transaction and answers them. `false` when the connection is of no use
@@ -197,7 +194,14 @@ impl Line {
                     if let Some(owner) = waiting.call.leaves() {
                         self.unsure.remove(&owner);
                     }
-                    answer(waiting, Ok(Answered { text, sent }));
+                    let owner = waiting.call.enters();
+                    let is_unsure = owner.is_some_and(|owner| self.unsure.contains(&owner));
+                    let answered = Answered {
+                        text,
+                        sent,
+                        is_unsure,
+                    };
+                    answer(waiting, Ok(answered));
                 }
                 true
             }
@@ -232,20 +236,19 @@ impl Line {
         true
     }
 
-    async fn transact(&self, link: &Link, calls: &[Waiting]) -> Result<Vec<String>, Fault> {
+    async fn transact(&mut self, link: &Link, calls: &[Waiting]) -> Result<Vec<String>, Fault> {
         let Settings {
             statements, schema, ..
         } = &*self.settings;
         let channel = self.channel.name();
-        let sender = Sender {
-            schema,
-            channel: &channel,
-        };
-        let mut sql = String::new();
-        if !self.is_own_session {
-            sql.push_str(PROLOGUE);
-        }
+        let mut sql = PROLOGUE.to_owned();
         for Waiting { call, .. } in calls {
+            self.sent += 1;
+            let sender = Sender {
+                schema,
+                channel: &channel,
+                number: self.sent,
+            };
             let owner = call.leaves();
             let is_unsure = owner.is_some_and(|owner| self.unsure.contains(&owner));
             call.write(&mut sql, &sender, is_unsure);
@@ -256,6 +259,12 @@ impl Line {
             Ok(Ok(messages)) => Ok(rows(&messages)),
         }
     }
+}
+
+/// Waits before the next try to connect, and says how long to wait before the one after it.
+async fn rest(pause: Duration) -> Duration {
+    time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+    (pause * 2).min(LONGEST_PAUSE)
 }
 
 /// The one column of each row.

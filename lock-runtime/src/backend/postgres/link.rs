@@ -9,8 +9,9 @@ use tokio_postgres::NoTls;
 use tokio_postgres::{AsyncMessage, Client, Connection, Notification, Socket};
 
 use super::fault::{self, Fault};
-use super::settings::Target;
+use super::settings::{HostTarget, Target};
 use super::tls::Tls;
+use crate::sync::atomic::Ordering;
 
 /// What the service calls itself in `pg_stat_activity`, of which PostgreSQL shows 63 bytes.
 const MAX_APPLICATION: usize = 63;
@@ -25,13 +26,38 @@ pub(super) struct Link {
 pub(super) type Notifications = UnboundedSender<Notification>;
 
 impl Link {
-    /// Connects and logs in.
+    /// Connects and logs in, at the first host that lets it. Those who come after begin with that
+    /// one, or with the one after the last that failed.
     pub(super) async fn open(
         target: &Target,
         application: &str,
         notifications: Option<Notifications>,
     ) -> Result<Self, Fault> {
-        let mut config = target.config.clone();
+        let mut faults = Vec::new();
+        let begin = target.next.load(Ordering::Relaxed);
+        for offset in 0..target.hosts.len() {
+            let index = (begin + offset) % target.hosts.len();
+            // Said before, for one who is not patient enough to hear that it failed.
+            target.next.store(index + 1, Ordering::Relaxed);
+            let host = &target.hosts[index];
+            match Self::open_host(target, host, application, notifications.clone()).await {
+                Ok(link) => {
+                    target.next.store(index, Ordering::Relaxed);
+                    return Ok(link);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        Err(fault::of_all_hosts(faults))
+    }
+
+    async fn open_host(
+        target: &Target,
+        host: &HostTarget,
+        application: &str,
+        notifications: Option<Notifications>,
+    ) -> Result<Self, Fault> {
+        let mut config = host.config.clone();
         let end = application.floor_char_boundary(MAX_APPLICATION);
         config.application_name(&application[..end]);
         let open = async {
@@ -46,11 +72,8 @@ impl Link {
         // A server may take the connection and then say nothing, for each of its addresses.
         match time::timeout(target.timeout, open).await {
             Ok(Ok(link)) => Ok(link),
-            Ok(Err(error)) => Err(fault::no_connection(&target.place, &error)),
-            Err(_) => Err(fault::connecting_took_too_long(
-                &target.place,
-                target.timeout,
-            )),
+            Ok(Err(error)) => Err(fault::no_connection(&host.place, &error)),
+            Err(_) => Err(fault::connecting_took_too_long(&host.place, target.timeout)),
         }
     }
 

@@ -120,8 +120,15 @@ impl Listening {
             match first(next, self.link.closed()).await {
                 First::Left(Ok(Some(message))) => tell(shared, message.payload()),
                 First::Left(Err(_)) => {
-                    if self.check(shared).await == Heard::No {
-                        return;
+                    match self.check(shared).await {
+                        Heard::Yes => shared.channel.set_heard(true),
+                        Heard::No => {
+                            // Those who wait look by themselves until messages come through.
+                            shared.channel.set_heard(false);
+                            shared.waiters.wake_all();
+                            return;
+                        }
+                        Heard::Unknown => {}
                     }
                     check_at = Instant::now() + CHECKED_EVERY;
                 }
@@ -133,10 +140,14 @@ impl Listening {
 
 /// Keeps listening for as long as somebody may ask.
 pub(super) async fn keep(shared: Arc<Shared>, mut listening: Listening) {
+    let mut pause = FIRST_PAUSE;
     loop {
         listening.stay().await;
+        let started = Instant::now();
         listening.pass_on(&shared).await;
-        let mut pause = FIRST_PAUSE;
+        if started.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
         listening = loop {
             time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -144,6 +155,10 @@ pub(super) async fn keep(shared: Arc<Shared>, mut listening: Listening) {
                 break listening;
             }
         };
+        if !shared.channel.is_heard() {
+            let heard = listening.check(&shared).await;
+            shared.channel.set_heard(heard == Heard::Yes);
+        }
         // Whatever was said meanwhile was missed.
         shared.waiters.wake_all();
     }

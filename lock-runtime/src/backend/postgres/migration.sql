@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS lock_runtime.sections (
     channel text NOT NULL,
     -- Who the owner is, for people.
     info json NOT NULL,
+    -- The number of the newest renewal: one that arrives late must not undo it.
+    renewal bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (namespace, name, owner)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
@@ -110,13 +112,23 @@ CREATE OR REPLACE FUNCTION lock_runtime.version() RETURNS integer
 --------------------------------------------------------------------------------------------------
 -- The parts that the functions are made of. Each expects that the name was taken.
 
+-- Fails where a section of the name is being verified, instead of waiting for that transaction: it
+-- may be prepared and forgotten, and others wait for this one. It is to be asked again.
+CREATE OR REPLACE FUNCTION lock_runtime.check_nobody_verifies(p_namespace text, p_name text)
+    RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM lock_runtime.sections s WHERE s.namespace = p_namespace AND s.name = p_name
+        FOR UPDATE NOWAIT;
+END $$;
+
 CREATE OR REPLACE FUNCTION lock_runtime.key_of(p_namespace text, p_name text) RETURNS bigint
     LANGUAGE sql IMMUTABLE AS $$
     SELECT hashtextextended('lock_runtime ' || p_namespace || ' ' || p_name COLLATE "C", 0)
 $$;
 
 -- Waits until nobody else does anything with the name, up to the end of the transaction. Returns
--- the time.
+-- the time. A transaction that has waited for so long has been given up by the process that sent
+-- it, and must not take effect any more.
 CREATE OR REPLACE FUNCTION lock_runtime.take(p_namespace text, p_name text) RETURNS timestamptz
     LANGUAGE plpgsql AS $$
 BEGIN
@@ -125,6 +137,10 @@ BEGIN
             USING ERRCODE = 'LR002';
     END IF;
     PERFORM pg_advisory_xact_lock(lock_runtime.key_of(p_namespace, p_name));
+    IF clock_timestamp() > now() + interval '5 s' THEN
+        RAISE EXCEPTION 'this transaction has taken more than 5 s, and nobody waits for it'
+            USING ERRCODE = 'LR003';
+    END IF;
     RETURN clock_timestamp();
 END $$;
 
@@ -156,10 +172,19 @@ $$;
 CREATE OR REPLACE FUNCTION lock_runtime.silent_after() RETURNS interval
     LANGUAGE sql IMMUTABLE AS $$ SELECT interval '1500 ms' $$;
 
+-- Whether a waiter that showed itself at this time is alive. Where the clock went back, nobody
+-- who is has shown itself later than now for long.
+CREATE OR REPLACE FUNCTION lock_runtime.is_alive(p_shown timestamptz, p_now timestamptz)
+    RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT p_shown > p_now - lock_runtime.silent_after()
+        AND p_shown < p_now + lock_runtime.silent_after()
+$$;
+
 -- Ends what is due by now: sections become rests or go, and rests go. A section whose row is
 -- locked by a transaction that verifies it stays until that has ended, and nobody waits for it.
+-- Returns how many ended.
 CREATE OR REPLACE FUNCTION lock_runtime.settle(p_namespace text, p_name text, p_now timestamptz)
-    RETURNS void LANGUAGE sql AS $$
+    RETURNS bigint LANGUAGE sql AS $$
     WITH ended AS (
         DELETE FROM lock_runtime.sections s
         WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner IN (
@@ -167,11 +192,13 @@ CREATE OR REPLACE FUNCTION lock_runtime.settle(p_namespace text, p_name text, p_
             WHERE due.namespace = p_namespace AND due.name = p_name AND due.ends <= p_now
             FOR UPDATE SKIP LOCKED)
         RETURNING s.*
-    )
-    INSERT INTO lock_runtime.sections
+    ), rests AS (
+        INSERT INTO lock_runtime.sections
         SELECT e.namespace, e.name, 'rest ' || left(e.owner, 16), e.mode, NULL, e.since,
             e.busy_until, NULL, '', e.info
         FROM ended e WHERE e.busy_until > p_now
+    )
+    SELECT count(*) FROM ended
 $$;
 
 -- Tells a process something about one of its owners. What is for the process that asks is left
@@ -199,6 +226,7 @@ DECLARE
     v_holder text;
     v_running bigint;
     v_mode bigint;
+    v_first_end timestamptz;
     v_standing integer;
     v_own text[] := '{}';
     v_waiter record;
@@ -206,12 +234,18 @@ BEGIN
     FOR v_waiter IN
         SELECT w.owner, w.mode, w.auth, w.caller, w.channel FROM lock_runtime.waiters w
         WHERE w.namespace = p_namespace AND w.name = p_name
-            AND w.shown > p_now - lock_runtime.silent_after()
+            AND lock_runtime.is_alive(w.shown, p_now)
         ORDER BY w.place
     LOOP
         IF v_running IS NULL THEN
-            SELECT count(*), min(s.mode) INTO v_running, v_mode FROM lock_runtime.sections s
-                WHERE s.namespace = p_namespace AND s.name = p_name AND s.ends > p_now;
+            -- What is due and could not be ended, as it is being verified, is in the way too.
+            FOR v_look IN 1..2 LOOP
+                SELECT count(*), min(s.mode), min(s.ends) INTO v_running, v_mode, v_first_end
+                    FROM lock_runtime.sections s
+                    WHERE s.namespace = p_namespace AND s.name = p_name;
+                EXIT WHEN v_look = 2 OR v_first_end IS NULL OR v_first_end > p_now;
+                PERFORM lock_runtime.settle(p_namespace, p_name, p_now);
+            END LOOP;
             SELECT a.holder INTO v_holder FROM lock_runtime.assignments a
                 WHERE a.namespace = p_namespace AND a.name = p_name AND a.ends > p_now;
         END IF;
@@ -240,7 +274,7 @@ BEGIN
         SELECT w.mode FROM lock_runtime.waiters w
         WHERE w.namespace = p_namespace AND w.name = p_name
             AND (p_place IS NULL OR w.place < p_place)
-            AND w.shown > p_now - lock_runtime.silent_after()
+            AND lock_runtime.is_alive(w.shown, p_now)
             AND lock_runtime.standing(w.auth, w.caller, p_holder) > 0
         ORDER BY w.place
     LOOP
@@ -316,6 +350,8 @@ DECLARE
     v_running_mode bigint;
     v_first_end timestamptz;
     v_has boolean;
+    v_had boolean;
+    v_has_looked boolean := false;
     v_is_queue boolean;
     v_is_late boolean;
     v_may_enter boolean;
@@ -331,17 +367,15 @@ BEGIN
     LOOP
         SELECT count(*), min(s.mode), min(s.ends),
             coalesce(bool_or(s.owner = p_owner AND s.ends > v_now), false),
+            coalesce(bool_or(s.owner = p_owner AND s.ends <= v_now), false),
             max(s.token) FILTER (WHERE s.owner = p_owner)
-        INTO v_running, v_running_mode, v_first_end, v_has, v_token
+        INTO v_running, v_running_mode, v_first_end, v_has, v_had, v_token
         FROM lock_runtime.sections s WHERE s.namespace = p_namespace AND s.name = p_name;
-        EXIT WHEN v_something_ended OR v_first_end IS NULL OR v_first_end > v_now;
-        PERFORM lock_runtime.settle(p_namespace, p_name, v_now);
-        v_something_ended := true;
+        EXIT WHEN v_has_looked OR v_first_end IS NULL OR v_first_end > v_now;
+        v_something_ended := lock_runtime.settle(p_namespace, p_name, v_now) > 0;
+        EXIT WHEN NOT v_something_ended;
+        v_has_looked := true;
     END LOOP;
-    -- What should have ended and is still there is just being verified: look again soon.
-    IF v_first_end <= v_now THEN
-        v_first_end := v_now + interval '20 ms';
-    END IF;
     IF v_has THEN
         -- The answer before this one was lost. Whoever asks counts its lease from this question.
         UPDATE lock_runtime.sections s
@@ -370,7 +404,7 @@ BEGIN
             UNION ALL
             SELECT w.mode FROM lock_runtime.waiters w
                 WHERE w.namespace = p_namespace AND w.name = p_name
-                    AND w.shown > v_now - lock_runtime.silent_after()
+                    AND lock_runtime.is_alive(w.shown, v_now)
         ) used WHERE used.mode > 0 AND used.mode <> p_mode LIMIT 1;
         IF v_in_use IS NOT NULL THEN
             v_answer := jsonb_build_object('conflict', v_in_use);
@@ -378,7 +412,7 @@ BEGIN
     END IF;
 
     -- Most names are nobody else's wish, and have no queue to go through.
-    v_may_enter := v_answer IS NULL AND v_standing > 0
+    v_may_enter := v_answer IS NULL AND v_standing > 0 AND NOT v_had
         AND lock_runtime.fits(p_mode, v_running, v_running_mode);
     IF v_may_enter AND v_is_queue THEN
         v_may_enter := lock_runtime.is_next(
@@ -397,12 +431,19 @@ BEGIN
             v_now + p_ttl_ms * interval '1 ms',
             CASE WHEN p_at_least_ms > 0 THEN v_now + p_at_least_ms * interval '1 ms' END,
             p_channel, p_info);
-        RETURN jsonb_build_object('granted', true, 'token', v_token);
+        v_answer := jsonb_build_object('granted', true, 'token', v_token);
+        -- Others of its kind may enter with it.
+        IF v_something_ended AND v_is_queue AND p_mode <> 0 THEN
+            v_answer := v_answer || jsonb_build_object(
+                'wake', lock_runtime.wake(p_namespace, p_name, v_now, p_channel));
+        END IF;
+        RETURN v_answer;
     END IF;
 
     IF v_answer IS NULL AND p_question = 'queue' THEN
         IF v_place IS NOT NULL THEN
-            UPDATE lock_runtime.waiters w SET shown = v_now WHERE w.owner = p_owner;
+            UPDATE lock_runtime.waiters w SET shown = v_now, channel = p_channel
+                WHERE w.owner = p_owner;
         ELSE
             SELECT count(*) INTO v_waiting FROM lock_runtime.waiters w
                 WHERE w.namespace = p_namespace AND w.name = p_name;
@@ -412,7 +453,15 @@ BEGIN
             INSERT INTO lock_runtime.waiters
                 (namespace, name, owner, mode, auth, caller, since, shown, channel, info)
             VALUES (p_namespace, p_name, p_owner, p_mode, p_auth, p_caller, v_now, v_now,
-                p_channel, p_info);
+                p_channel, p_info)
+            RETURNING place INTO v_place;
+        END IF;
+        -- What should have ended and is still there is being verified, and nobody tells when it
+        -- is not any more: who comes next looks again soon, and the others now and then.
+        IF v_first_end <= v_now THEN
+            v_first_end := CASE WHEN lock_runtime.is_next(
+                    p_namespace, p_name, v_now, p_mode, v_place, 0, NULL, v_holder)
+                THEN v_now + interval '20 ms' END;
         END IF;
         v_answer := jsonb_build_object(
             'busy', '{}'::jsonb, 'ahead', 0,
@@ -437,15 +486,19 @@ BEGIN
     RETURN v_answer;
 END $$;
 
--- Starts a lease anew.
+-- Starts a lease anew. The renewals of an owner have rising numbers: one that arrives after a later
+-- one changes nothing.
 CREATE OR REPLACE FUNCTION lock_runtime.renew(
-    p_namespace text, p_name text, p_owner text, p_ttl_ms bigint
+    p_namespace text, p_name text, p_owner text, p_ttl_ms bigint, p_number bigint
 ) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
     v_now timestamptz := lock_runtime.take(p_namespace, p_name);
 BEGIN
-    UPDATE lock_runtime.sections s SET ends = v_now + p_ttl_ms * interval '1 ms'
+    UPDATE lock_runtime.sections s
+        SET ends = CASE WHEN s.renewal < p_number
+                THEN v_now + p_ttl_ms * interval '1 ms' ELSE s.ends END,
+            renewal = greatest(s.renewal, p_number)
         WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner
             AND s.ends > v_now;
     RETURN jsonb_build_object('held', FOUND);
@@ -454,6 +507,9 @@ END $$;
 -- Ends what an owner has of a name: its section, or its place in the queue. `p_finished` says that
 -- the body has run, so that the name rests where that was asked for; `p_tombstone` that a request
 -- of this owner may still arrive, and must not take effect.
+--
+-- Nobody waits for a transaction that is verifying the section just now: the lease ends here, and
+-- the row goes when that transaction has ended.
 CREATE OR REPLACE FUNCTION lock_runtime.release(
     p_namespace text, p_name text, p_owner text, p_finished boolean, p_tombstone boolean,
     p_channel text
@@ -467,14 +523,27 @@ DECLARE
     v_woken text[] := '{}';
 BEGIN
     DELETE FROM lock_runtime.sections s
-        WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner
+        WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner IN (
+            SELECT own.owner FROM lock_runtime.sections own
+            WHERE own.namespace = p_namespace AND own.name = p_name AND own.owner = p_owner
+            FOR UPDATE SKIP LOCKED)
         RETURNING s.* INTO v_section;
     IF FOUND THEN
         v_left := true;
+    ELSE
+        SELECT s.* INTO v_section FROM lock_runtime.sections s
+            WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner;
+    END IF;
+    IF FOUND THEN
         v_now := clock_timestamp();
         v_held := v_section.ends > v_now;
         -- One whose lease was over had ended by itself, and rests whatever is said of it now.
-        IF v_section.busy_until > v_now AND (p_finished OR NOT v_held) THEN
+        IF NOT v_left THEN
+            UPDATE lock_runtime.sections s
+                SET ends = least(s.ends, v_now),
+                    busy_until = CASE WHEN p_finished OR NOT v_held THEN s.busy_until END
+                WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner;
+        ELSIF v_section.busy_until > v_now AND (p_finished OR NOT v_held) THEN
             INSERT INTO lock_runtime.sections VALUES (
                 p_namespace, p_name, 'rest ' || left(p_owner, 16), v_section.mode, NULL,
                 v_section.since, v_section.busy_until, NULL, '', v_section.info);
@@ -513,8 +582,11 @@ BEGIN
     IF NOT FOUND OR EXISTS (SELECT FROM lock_runtime.tombstones t WHERE t.id = p_owner) THEN
         RETURN jsonb_build_object('held', false);
     END IF;
+    IF v_section.owner <> p_owner THEN
+        PERFORM lock_runtime.check_nobody_verifies(p_namespace, p_name);
+    END IF;
     UPDATE lock_runtime.sections s
-        SET owner = p_owner, ends = clock_timestamp() + p_ttl_ms * interval '1 ms',
+        SET owner = p_owner, renewal = 0, ends = clock_timestamp() + p_ttl_ms * interval '1 ms',
             channel = p_channel, info = p_info
         WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = v_section.owner;
     IF v_section.owner <> p_owner THEN
@@ -534,6 +606,7 @@ DECLARE
     v_ended bigint := 0;
     v_forced text[] := '{}';
 BEGIN
+    PERFORM lock_runtime.check_nobody_verifies(p_namespace, p_name);
     FOR v_section IN
         DELETE FROM lock_runtime.sections s
             WHERE s.namespace = p_namespace AND s.name = p_name
@@ -555,9 +628,11 @@ END $$;
 -- Changes to whom a lock is assigned: `p_kind` is `assign`, `transfer` or `unassign`; `p_word` is
 -- on whose word: a `caller`, who must not be passed over; a `holder`, who must be the one; or an
 -- `operator`. `p_within` is the section that it is done from. The same attempt again is done.
+-- `p_again` says that the attempt was made before and may still arrive: it must not be done after
+-- it was refused here.
 CREATE OR REPLACE FUNCTION lock_runtime.change(
     p_namespace text, p_name text, p_kind text, p_to text, p_ttl_ms bigint, p_word text,
-    p_giver text, p_within text, p_attempt text, p_channel text
+    p_giver text, p_within text, p_attempt text, p_again boolean, p_channel text
 ) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -585,7 +660,15 @@ BEGIN
         WHEN p_word = 'holder' THEN v_old.holder IS NOT DISTINCT FROM p_giver
         ELSE v_old.holder IS NULL OR v_old.holder = p_giver
     END;
+    IF EXISTS (SELECT FROM lock_runtime.tombstones t WHERE t.id = 'refused ' || p_attempt) THEN
+        v_is_allowed := false;
+    END IF;
     IF NOT v_is_allowed THEN
+        IF p_again THEN
+            INSERT INTO lock_runtime.tombstones
+                VALUES ('refused ' || p_attempt, v_now + interval '15 min')
+                ON CONFLICT (id) DO NOTHING;
+        END IF;
         RETURN jsonb_build_object('not_your_turn', true, 'holder', v_old.holder);
     END IF;
     IF p_kind = 'unassign' THEN
@@ -620,7 +703,7 @@ CREATE OR REPLACE FUNCTION lock_runtime.wake_all(
         lock_runtime.tell(p_asking, w.channel, 'wake', w.owner)), NULL), '{}')
     FROM lock_runtime.waiters w
     WHERE w.namespace = p_namespace AND w.name = p_name
-        AND w.shown > p_now - lock_runtime.silent_after()
+        AND lock_runtime.is_alive(w.shown, p_now)
 $$;
 
 --------------------------------------------------------------------------------------------------
@@ -714,7 +797,7 @@ BEGIN
             WHERE greatest(s.ends, s.busy_until) <= v_now
         UNION
         SELECT w.namespace, w.name FROM lock_runtime.waiters w
-            WHERE w.shown < v_now - interval '60 s'
+            WHERE w.shown NOT BETWEEN v_now - interval '60 s' AND v_now + interval '60 s'
         UNION
         SELECT a.namespace, a.name FROM lock_runtime.assignments a WHERE a.ends <= v_now
         LIMIT 500
@@ -727,7 +810,7 @@ BEGIN
         PERFORM lock_runtime.settle(v_lock.namespace, v_lock.name, v_now);
         DELETE FROM lock_runtime.waiters w
             WHERE w.namespace = v_lock.namespace AND w.name = v_lock.name
-                AND w.shown < v_now - interval '60 s';
+                AND w.shown NOT BETWEEN v_now - interval '60 s' AND v_now + interval '60 s';
         DELETE FROM lock_runtime.assignments a
             WHERE a.namespace = v_lock.namespace AND a.name = v_lock.name AND a.ends <= v_now;
         PERFORM lock_runtime.wake(v_lock.namespace, v_lock.name, v_now, '');
@@ -790,6 +873,8 @@ END $$;
 DROP TRIGGER IF EXISTS verify_at_commit ON lock_runtime.verifications;
 CREATE CONSTRAINT TRIGGER verify_at_commit AFTER INSERT ON lock_runtime.verifications
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lock_runtime.verify_at_commit();
+-- Also where `session_replication_role` keeps other triggers from being run.
+ALTER TABLE lock_runtime.verifications ENABLE ALWAYS TRIGGER verify_at_commit;
 
 REVOKE ALL ON ALL TABLES IN SCHEMA lock_runtime FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA lock_runtime FROM PUBLIC;

@@ -62,7 +62,8 @@ const IN_NO_HURRY: Duration = Duration::from_secs(3);
 /// # The URL
 ///
 /// `postgres://user:password@host:5432/database?option=value`. With several hosts,
-/// `host:5432,other:5432`, the one that takes writes is used.
+/// `host:5432,other:5432`, they are tried one after the other, and the one that takes writes is
+/// used.
 ///
 /// | option | meaning | default |
 /// |---|---|---|
@@ -71,7 +72,7 @@ const IN_NO_HURRY: Duration = Duration::from_secs(3);
 /// | `listen_url` | a URL, percent-encoded, that leads past a pooler | the URL itself |
 /// | `sslmode` | `disable`, `verify-full`; with `insecure=true` also `require`, `prefer` | `verify-full`, but `disable` on this host |
 /// | `sslrootcert` | a PEM file of who may sign the server's certificate | what the system trusts |
-/// | `connect_timeout` | seconds | `3` |
+/// | `connect_timeout` | seconds that each host has | `3` |
 ///
 /// TLS needs the feature `postgres-tls`.
 ///
@@ -85,7 +86,13 @@ const IN_NO_HURRY: Duration = Duration::from_secs(3);
 ///
 /// All statements work in transaction mode. `LISTEN` does not: give a `listen_url` that leads to
 /// the server itself. Without one the backend notices, says so once at start-up, and its waiters
-/// look every 100 ms.
+/// look every 100 ms. They also do while the connection that listens is silent.
+///
+/// # Transactions that verify a section
+///
+/// While a transaction that [verifies](crate::Held::verify) a section commits, or is prepared and
+/// not yet ended, a release does not wait for it, but the lock stays busy until it has ended.
+/// Adopting the section and releasing it by force are asked again for 4 s, and then fail.
 ///
 /// # What holds
 ///
@@ -324,10 +331,9 @@ impl Backend for PostgresBackend {
         let shared = Arc::clone(&self.shared);
         let name = name.clone();
         Reply::later(async move {
-            // Not asked again: the second answer would be that nothing was left to end.
-            let answer = shared.ask(Call::ForceRelease(name), true).await;
-            let answer = answer.map_err(into_error)?;
-            Ok(answers::read::<Forced>(shared.place(), &answer.text)?.ended)
+            let call = Call::ForceRelease(name);
+            let answer = shared.insist(call, WORTH_ASKING).await?;
+            Ok(answers::read::<Forced>(shared.place(), &answer)?.ended)
         })
     }
 
@@ -339,6 +345,7 @@ impl Backend for PostgresBackend {
         let call = Call::Change {
             change: Arc::new(change.clone()),
             attempt: rand::random(),
+            is_again: false,
         };
         Reply::later(async move {
             let answer = shared.insist(call, WORTH_ASKING).await?;

@@ -1,5 +1,6 @@
 //! What a `postgres:` URL says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::Config;
@@ -9,6 +10,7 @@ use super::fault::Place;
 use super::tls::Tls;
 use crate::backend::address::{Address, Host};
 use crate::error::LockError;
+use crate::sync::atomic::AtomicUsize;
 
 /// How long a connection may take to be made. A little less than what a manager waits for its
 /// backend by default, so that the clearer one of two errors comes first.
@@ -42,10 +44,22 @@ pub(super) struct Settings {
 /// A server to connect to.
 #[derive(Clone)]
 pub(super) struct Target {
-    pub(super) config: Config,
+    /// At least one; all the same but for where they are.
+    pub(super) hosts: Vec<HostTarget>,
+    /// The one to begin with, counted round and round.
+    pub(super) next: Arc<AtomicUsize>,
     pub(super) tls: Tls,
+    /// All of them.
     pub(super) place: Place,
+    /// How long each of them has to let somebody in.
     pub(super) timeout: Duration,
+}
+
+/// One of the hosts where a server may be.
+#[derive(Clone)]
+pub(super) struct HostTarget {
+    pub(super) config: Config,
+    pub(super) place: Place,
 }
 
 impl Settings {
@@ -98,9 +112,6 @@ impl Target {
             path => Some(path.to_owned()),
         };
         let mut config = Config::new();
-        for host in &address.hosts {
-            config.host(&host.name).port(host.port.unwrap_or(5432));
-        }
         if let Some(user) = &address.user {
             config.user(user);
         }
@@ -121,11 +132,20 @@ impl Target {
             .keepalives_idle(Duration::from_secs(5))
             .keepalives_interval(Duration::from_secs(2))
             .keepalives_retries(3);
-        let place = Place::new(&address.hosts, database.or(address.user));
+        let database = database.or(address.user);
+        let hosts = address.hosts.iter().map(|host| {
+            let mut config = config.clone();
+            config.host(&host.name).port(host.port.unwrap_or(5432));
+            HostTarget {
+                config,
+                place: Place::new(std::slice::from_ref(host), database.clone()),
+            }
+        });
         Ok(Self {
-            config,
+            hosts: hosts.collect(),
+            next: Arc::default(),
             tls,
-            place,
+            place: Place::new(&address.hosts, database),
             timeout,
         })
     }
@@ -239,18 +259,24 @@ mod tests {
         let settings = Settings::parse(url).unwrap();
         assert_eq!(settings.schema, "locks");
         assert!(!settings.migrate);
-        let config = &settings.statements.config;
+        let [first, second] = &*settings.statements.hosts else {
+            panic!("two hosts");
+        };
+        let config = &first.config;
         assert_eq!(config.get_user(), Some("me"));
         assert_eq!(config.get_password(), Some(&b"hunter@2"[..]));
         assert_eq!(config.get_dbname(), Some("app"));
-        assert_eq!(config.get_ports(), [5433, 5432]);
+        assert_eq!(config.get_ports(), [5433]);
+        assert_eq!(second.config.get_ports(), [5432]);
+        assert_eq!(
+            second.config.get_target_session_attrs(),
+            TargetSessionAttrs::ReadWrite
+        );
         assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(2)));
         let listening = settings.listening.unwrap();
-        assert_eq!(listening.config.get_user(), Some("you"));
-        assert_eq!(
-            listening.config.get_hosts(),
-            [Known::Unix("/run/postgresql".into())]
-        );
+        let config = &listening.hosts[0].config;
+        assert_eq!(config.get_user(), Some("you"));
+        assert_eq!(config.get_hosts(), [Known::Unix("/run/postgresql".into())]);
         let place = settings.statements.place.to_string();
         assert_eq!(
             place,

@@ -48,7 +48,7 @@ impl Shared {
             .await
             .map_err(fault::Fault::into_error)?;
         if listening.check(self).await == Heard::Yes {
-            self.channel.set_heard();
+            self.channel.set_heard(true);
             let shared = Arc::clone(self);
             return Ok(Some(tokio::spawn(listening::keep(shared, listening))));
         }

@@ -135,6 +135,20 @@ fn modes_fit_or_they_do_not() {
 }
 
 #[test]
+fn who_came_first_says_how_many_permits_there_are() {
+    let (first, second) = (plain(permits(2)), plain(permits(3)));
+    let mut world = World::default();
+    world.enter(Owner::random(), ALONE);
+    world.wait(&first);
+    world.wait(&second);
+    assert!(world.waits(&first));
+    for later in [&second, &plain(permits(3))] {
+        let conflict = world.record.decide(later);
+        assert!(matches!(conflict, Step::Conflict { in_use: 2, .. }));
+    }
+}
+
+#[test]
 fn permits_are_counted_and_have_one_number() {
     let mut world = World::default();
     let first = Owner::random();
