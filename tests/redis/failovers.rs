@@ -1,6 +1,8 @@
 //! Masters die, and replicas take over.
 
-use lock_runtime::LockManager;
+use std::time::Instant;
+
+use lock_runtime::{Guard, LockManager};
 use servers::{RedisCluster, Sentinels};
 
 use crate::harness::{connected, seconds, soon, until, until_waiting};
@@ -17,6 +19,11 @@ async fn enter(manager: &LockManager, name: &str) -> u64 {
     .await;
     token.unwrap().get()
 }
+
+/// Where names are, as the backend counts.
+const BUCKET_OF_TASK_1: u64 = 0;
+const BUCKET_OF_TASK_2: u64 = 181;
+const BUCKET_OF_U: u64 = 246;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sentinels_lead_to_the_new_master() {
@@ -85,4 +92,56 @@ async fn waiters_in_a_cluster_are_woken() {
         assert_eq!(listed.len(), 1, "{listed:?}");
         guard.release().await.unwrap();
     }
+}
+
+/// The keys of a shard are out of reach; what the others keep is held and renewed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_shard_costs_the_others_nothing() {
+    let mut cluster = RedisCluster::start();
+    let manager = connected(&cluster.url()).await;
+    let key_of = |bucket: u64| format!("lock:{{{bucket}}}:token");
+    let silent = cluster.master_of(&key_of(BUCKET_OF_TASK_1)).port();
+    let mut names = Vec::new();
+    for (name, bucket) in [("task:2", BUCKET_OF_TASK_2), ("\u{fc}", BUCKET_OF_U)] {
+        if cluster.master_of(&key_of(bucket)).port() != silent {
+            names.push(name);
+        }
+    }
+    assert!(!names.is_empty(), "all in one shard");
+    let mut guards = Vec::new();
+    for name in names {
+        let request = manager.lock(name).ttl(seconds(12));
+        guards.push(request.acquire().await.unwrap());
+    }
+    for node in cluster.nodes() {
+        let said = node.command(&["INFO", "replication"]);
+        let follows = said.contains(&format!("master_port:{silent}\r"));
+        if node.port() == silent || follows {
+            node.pause();
+        }
+    }
+    let started = Instant::now();
+    while started.elapsed() < seconds(30) {
+        let error = manager.lock("task:1").try_acquire().await;
+        assert!(error.is_err(), "the shard is silent");
+        assert!(
+            guards.iter().all(|guard: &Guard| guard.is_held()),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+    for guard in guards {
+        guard.release().await.unwrap();
+    }
+}
+
+/// A master that stands still, and stays where it was as far as those know who do not ask anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_successor_of_a_silent_master_is_found() {
+    let mut cluster = RedisCluster::start();
+    let manager = connected(&cluster.url()).await;
+    let before = enter(&manager, "task:1").await;
+    let key = format!("lock:{{{BUCKET_OF_TASK_1}}}:token");
+    cluster.master_of(&key).pause();
+    assert!(enter(&manager, "task:1").await > before);
 }

@@ -97,6 +97,27 @@ async fn a_dead_waiter_delays_the_others_by_moments() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dead_waiter_does_not_say_how_many_permits_there_are() {
+    let (_server, proxy, manager, other) = stage().await;
+    let holder = other.lock("name").ttl(seconds(60)).acquire().await.unwrap();
+    let two = manager.lock("name").permits(2).wait(seconds(3600));
+    let silent = tokio::spawn(two.acquire());
+    until_waiting(&other, "name", 1).await;
+    let three = || other.lock("name").permits(3).try_acquire();
+    let error = three().await.unwrap_err();
+    assert_eq!(error.kind(), LockErrorKind::Conflict);
+    proxy.cut();
+    until("it is silent", async || three().await.is_ok()).await;
+    holder.release().await.unwrap();
+    let guard = three().await.unwrap().unwrap();
+    // It comes back, and has kept its place.
+    proxy.mend();
+    guard.release().await.unwrap();
+    let guard = soon("granted", silent).await.unwrap().unwrap();
+    guard.release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_section_outlives_a_cut_connection() {
     let (_server, proxy, manager, other) = stage().await;
     let guard = manager

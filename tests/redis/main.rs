@@ -1,6 +1,7 @@
 //! Redis on real servers: what the conformance suite cannot do to a store.
 //!
 //! * `interruptions`: the connection breaks or falls silent, in each phase of a section.
+//! * `late`: a request arrives after those that were made later.
 //! * `restarts`: the server dies and comes back, with and without its data.
 //! * `failovers`: a replica takes over, with Sentinels and in a cluster.
 //! * `processes`: many processes count under one lock, while the server is killed.
@@ -13,6 +14,7 @@ mod agreement;
 mod failovers;
 mod harness;
 mod interruptions;
+mod late;
 mod leftovers;
 mod load;
 mod processes;

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use servers::{Redis, RedisCluster, RedisOptions, Sentinels};
+use servers::{Proxy, Redis, RedisCluster, RedisOptions, Sentinels};
 
 use crate::harness::{connected, refusal, seconds, soon, until, until_free, until_waiting};
 
@@ -134,6 +134,44 @@ async fn a_full_server_says_so() {
     // What is held can still be given back.
     guard.release().await.unwrap();
     assert_eq!(server.command(&["EXISTS", "lock:{0}:name:/held"]), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_outlives_that_a_server_is_full() {
+    let server = Redis::start();
+    let manager = connected(&server.url()).await;
+    let plain = manager.lock("plain").acquire().await.unwrap();
+    let shared = manager.lock("shared").shared().acquire().await.unwrap();
+    let beside = manager.lock("shared").shared().acquire().await.unwrap();
+    let given = manager.lock("given").acquire().await.unwrap();
+    let given = given.into_ticket().unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    for guard in [&plain, &shared] {
+        guard.extend(seconds(60)).await.unwrap();
+    }
+    shared.release().await.unwrap();
+    let given = manager.lock("given").adopt(given).await.unwrap();
+    assert_eq!(manager.lock("given").force_release().await.unwrap(), 1);
+    assert!(given.release().await.unwrap_err().is_lost());
+    // Nobody else enters, also where no token is needed.
+    for request in [manager.lock("new").shared(), manager.lock("new").permits(2)] {
+        let error = soon("an error", request.acquire()).await.unwrap_err();
+        assert_says(&error.to_string(), &["is full"]);
+    }
+    beside.release().await.unwrap();
+    plain.release().await.unwrap();
+    assert_eq!(server.command(&["EXISTS", "lock:{0}:name:/plain"]), "0");
+    assert_eq!(server.command(&["EXISTS", "lock:{0}:name:/shared"]), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_know_the_greeting_repeats_no_secret() {
+    let server = Redis::options()
+        .password("CANARY-right")
+        .arguments(["--rename-command", "HELLO", "HIDDEN"])
+        .start();
+    let text = refusal(&server.url()).await;
+    assert_says(&text, &["`HELLO`", "too old", "7.0"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,6 +312,57 @@ async fn plain_and_encrypted_do_not_meet() {
     let server = Redis::start();
     let text = refusal(&server.url().replace("redis:", "rediss:")).await;
     assert_says(&text, &["127.0.0.1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_that_wait_for_a_replica_wait_together() {
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port());
+    let url = format!("{}?wait_replicas=1&wait_timeout=500ms", server.url());
+    let manager = connected(&proxy.url(&url)).await;
+    let before = proxy.connections();
+    let mut asking = Vec::new();
+    for number in 0..16 {
+        let name = format!("task:{number}");
+        asking.push(tokio::spawn(manager.lock(name.as_str()).acquire()));
+    }
+    for asking in asking {
+        let error = soon("an error", asking).await.unwrap().unwrap_err();
+        assert_says(&error.to_string(), &["0 of 1 replicas"]);
+    }
+    assert_eq!(proxy.connections(), before, "given up");
+    let statistics = server.command(&["INFO", "commandstats"]);
+    let mut lines = statistics.lines();
+    let waits = lines.find_map(|line| line.strip_prefix("cmdstat_wait:calls="));
+    let waits = waits.and_then(|waits| waits.split(',').next()?.parse().ok());
+    assert!((1..=8).contains(&waits.unwrap_or(0)), "{waits:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_that_a_replica_knows_of_count() {
+    let server = Redis::start();
+    let port = server.port().to_string();
+    let replica = Redis::options()
+        .arguments(["--replicaof", "127.0.0.1", &port])
+        .start();
+    until("it follows", async || {
+        let said = replica.command(&["INFO", "replication"]);
+        said.contains("master_link_status:up")
+    })
+    .await;
+    let url = format!("{}?wait_replicas=1&wait_timeout=1s", server.url());
+    let manager = connected(&url).await;
+    let mut asking = Vec::new();
+    for number in 0..64 {
+        let name = format!("task:{number}");
+        asking.push(tokio::spawn(manager.lock(name.as_str()).acquire()));
+    }
+    for (number, asking) in asking.into_iter().enumerate() {
+        let guard = soon("granted", asking).await.unwrap().unwrap();
+        let key = format!("lock:{{0}}:name:/task:{number}");
+        assert_eq!(replica.command(&["EXISTS", &key]), "1");
+        guard.release().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Value};
-
 use super::answers::{self, Entered};
 use super::batches::{REFRESHES, Small};
 use super::ears::Sections;
@@ -48,6 +46,7 @@ struct Asking {
     request: Request,
     keys: Keys,
     owner: String,
+    refusal: String,
     mode: String,
     ttl: String,
     at_least: String,
@@ -67,9 +66,11 @@ impl Shared {
     /// Asks for a section until it is granted or refused, or the wait is over.
     pub(super) async fn enter(self: Arc<Self>, request: Request) -> Result<Answer, BackendError> {
         let lease = request.lease();
+        let (keys, owner) = (self.keys(request.name()), spell(request.owner()));
         let asking = Asking {
-            keys: self.keys(request.name()),
-            owner: spell(request.owner()),
+            refusal: keys.refusal(&owner),
+            keys,
+            owner,
             mode: answers::spell(request.mode()),
             ttl: ms(request.ttl()),
             at_least: us(lease.at_least()),
@@ -79,7 +80,7 @@ impl Shared {
             shared: Arc::clone(&self),
         };
         let sections = Arc::clone(&self.line.ears().sections);
-        sections.ask(lease, self.line.number());
+        sections.ask(lease);
         let mut asked = Asked {
             sections,
             owner: request.owner().id(),
@@ -109,9 +110,10 @@ impl Shared {
         let lease = request.lease();
         let keys = self.keys(request.name());
         let (giver, taker) = (spell(giver), spell(request.owner()));
+        let refusal = keys.refusal(&taker);
         let (ttl, info) = (ms(request.ttl()), describe(lease));
         let sections = Arc::clone(&self.line.ears().sections);
-        sections.ask(lease, self.line.number());
+        sections.ask(lease);
         let mut asked = Asked {
             sections,
             owner: request.owner().id(),
@@ -120,11 +122,15 @@ impl Shared {
         let adopted = self
             .patiently(|| async {
                 let sent = self.clock.now();
-                let process = self.line.ears().process();
-                let arguments = [giver.as_str(), &taker, process, &ttl, &info];
+                let ears = self.line.ears();
+                ears.sections
+                    .question_begins(request.owner().id(), self.line.up()?);
+                let arguments = [giver.as_str(), &taker, ears.process(), &ttl, &info];
                 let answer = self
-                    .run(&self.scripts.adopt, &[&keys.lock], &arguments)
-                    .await?;
+                    .run(&self.scripts.adopt, &[&keys.lock, &refusal], &arguments)
+                    .await;
+                ears.sections.question_ends(request.owner().id());
+                let answer = answer?;
                 let grant = answers::adopted(&answer).map_err(|what| self.nonsense(what))?;
                 // Asked again, the lease began with the last question.
                 Ok(grant.map(|grant| grant.counted_from(sent)))
@@ -139,8 +145,9 @@ impl Asking {
     async fn ask(&self, question: Question, wait: &str) -> Result<Answer, Failure> {
         let owner = self.request.owner().id();
         let sections = &self.shared.line.ears().sections;
-        let is_woken = sections.question_begins(owner);
-        let answer = self.ask_once(question, wait, is_woken).await;
+        let over = self.shared.line.up()?;
+        let is_woken = sections.question_begins(owner, over);
+        let answer = self.ask_once(question, wait, is_woken, over).await;
         sections.question_ends(owner);
         answer
     }
@@ -150,6 +157,7 @@ impl Asking {
         question: Question,
         wait: &str,
         is_woken: bool,
+        over: u64,
     ) -> Result<Answer, Failure> {
         let shared = &self.shared;
         if question == Question::Queue && self.is_queued.load(Ordering::Relaxed) && !is_woken {
@@ -167,7 +175,13 @@ impl Asking {
         let answer = shared
             .run(
                 &shared.scripts.enter,
-                &[&keys.lock, &keys.queue, &keys.waiters, &keys.token],
+                &[
+                    &keys.lock,
+                    &keys.queue,
+                    &keys.waiters,
+                    &keys.token,
+                    &self.refusal,
+                ],
                 &[
                     &self.owner,
                     shared.line.ears().process(),
@@ -185,7 +199,7 @@ impl Asking {
         match answers::entered(answer).map_err(|what| shared.nonsense(what))? {
             Entered::Answered(answer) => {
                 match &answer {
-                    Answer::Granted(_) => self.wait_for_replicas().await?,
+                    Answer::Granted(_) => shared.wait_for_replicas(keys, over).await?,
                     Answer::Busy(_) => self.is_queued.store(true, Ordering::Relaxed),
                     _ => {}
                 }
@@ -229,26 +243,6 @@ impl Asking {
 
     fn caller(&self) -> &str {
         self.request.caller().map_or("", |caller| caller.as_str())
-    }
-
-    /// Waits until as many replicas know of the grant as the URL asks for. The runtime gives back
-    /// what is refused here.
-    async fn wait_for_replicas(&self) -> Result<(), Failure> {
-        let line = &self.shared.line;
-        let Some((wanted, within)) = line.place.options.replicas else {
-            return Ok(());
-        };
-        let mut wait = Cmd::new();
-        wait.arg("WAIT").arg(wanted).arg(ms(within));
-        let known = match line.send_where(&self.keys.lock, &wait).await? {
-            Value::Int(known) => u64::try_from(known).unwrap_or(0),
-            other => return Err(self.shared.nonsense(format_args!("{other:?}"))),
-        };
-        if known >= u64::from(wanted) {
-            return Ok(());
-        }
-        let error = fault::too_few_replicas(&line.place, known, wanted, within);
-        Err(Failure::Lasting(error))
     }
 }
 

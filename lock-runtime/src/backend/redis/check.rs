@@ -50,7 +50,12 @@ fn check(place: &Place, section: &str, text: &str) -> Result<(), BackendError> {
             if !is_new_enough(version) {
                 return Err(fault::too_old(place, version));
             }
-            match (field("redis_mode"), place.is_cluster()) {
+            // Valkey calls it otherwise.
+            match (
+                field("redis_mode").or(field("server_mode")),
+                place.is_cluster(),
+            ) {
+                (None, _) => Err(fault::unknown_mode(place)),
                 (Some("sentinel"), _) => Err(fault::is_sentinel(place)),
                 (Some("cluster"), false) => Err(fault::is_node_of_cluster(place)),
                 (Some("standalone"), true) => Err(fault::is_no_cluster(place)),
@@ -71,11 +76,11 @@ fn check(place: &Place, section: &str, text: &str) -> Result<(), BackendError> {
     }
 }
 
-/// Version 6.2 has all that the scripts and the login need.
+/// Version 7.0 has all that the scripts need; errors in them have codes from then on.
 fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
     let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    version >= (6, 2)
+    version >= (7, 0)
 }
 
 #[cfg(test)]
@@ -94,7 +99,8 @@ mod tests {
         for (version, is_old) in [
             ("6.0.16", true),
             ("5.9.9", true),
-            ("6.2.0", false),
+            ("6.2.17", true),
+            ("7.0.0", false),
             ("7.0.15", false),
             ("8.0", false),
             ("255.255.255", false),
@@ -114,10 +120,14 @@ mod tests {
             ("redis://host", "sentinel", "`redis+sentinel:`"),
             ("redis+cluster://host", "standalone", "`redis:`"),
         ] {
-            let text = format!("redis_version:7.0.15\r\nredis_mode:{mode}\r\n");
-            let refusal = refusal(url, "server", &text).unwrap();
-            assert!(refusal.contains(says), "{refusal}");
+            for field in ["redis_mode", "server_mode"] {
+                let text = format!("redis_version:7.2.4\r\n{field}:{mode}\r\n");
+                let refusal = refusal(url, "server", &text).unwrap();
+                assert!(refusal.contains(says), "{refusal}");
+            }
         }
+        let refusal = refusal("redis://host", "server", "redis_version:7.2.4\r\n").unwrap();
+        assert!(refusal.contains("did not say whether"), "{refusal}");
     }
 
     #[test]

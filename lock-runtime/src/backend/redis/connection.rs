@@ -27,6 +27,15 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(4);
 /// was made later overtake another.
 const WAITING_TO_BE_WRITTEN: usize = 1 << 20;
 
+/// A request of a cluster may take so much longer, to be sent to another node.
+const CLUSTER_TAKES_LONGER: Duration = Duration::from_millis(500);
+
+/// A node of a cluster that cannot be connected to within this time is left out for now.
+const NODE_CONNECTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a request waits, in ms, before it is sent anew within a cluster.
+const CLUSTER_PAUSES: std::ops::Range<u64> = 10..100;
+
 /// How often a request is sent anew within a cluster whose keys have moved, or whose master has
 /// just changed. Whoever asked does the rest, and can be told.
 const CLUSTER_TRIES: u32 = 4;
@@ -49,11 +58,16 @@ impl Wire {
         place: &Place,
         channel: &str,
         listener: Listener,
+        is_first: bool,
     ) -> Result<Self, BackendError> {
         let opening = async {
             let mut wire = Self::connect(place, listener)
                 .await
                 .map_err(|error| fault::no_connection(place, &error))?;
+            if place.is_cluster() && !is_first {
+                wire.go_on_with_some(place, channel).await?;
+                return Ok(wire);
+            }
             check::server(place, &mut wire).await?;
             wire.subscribe(channel)
                 .await
@@ -72,7 +86,7 @@ impl Wire {
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(ANSWERS_WITHIN))
-            .set_response_timeout(Some(ANSWERS_WITHIN))
+            .set_response_timeout(Some(answers_within(place)))
             .set_pipeline_buffer_size(WAITING_TO_BE_WRITTEN);
         match &place.kind {
             Kind::One(client) => {
@@ -87,11 +101,25 @@ impl Wire {
                 Ok(Self::One(connection))
             }
             Kind::Cluster { nodes, tls } => {
-                let client = cluster(nodes, tls, hear)?;
+                let client = cluster(nodes, tls, answers_within(place), hear)?;
                 let connection = client.get_async_connection().await?;
                 Ok(Self::Cluster(Box::new(connection)))
             }
         }
+    }
+
+    /// Goes on with those nodes of a known cluster that answer: the others may be back, or have
+    /// successors, before anybody asks for their keys.
+    async fn go_on_with_some(&mut self, place: &Place, channel: &str) -> Result<(), BackendError> {
+        let mut ask = Cmd::new();
+        ask.arg("INFO").arg("server");
+        let one = ResponsePolicy::OneSucceeded;
+        self.send_to_masters(&ask, Some(one))
+            .await
+            .map_err(|error| fault::no_connection(place, &error))?;
+        // Messages come over one node; until it is back, those who wait ask by themselves.
+        let _ = tokio::time::timeout(NODE_CONNECTS_WITHIN, self.subscribe(channel)).await;
+        Ok(())
     }
 
     /// The answer to a request; what is wrong with it is an error also where it is a part of it.
@@ -105,12 +133,18 @@ impl Wire {
 
     /// The answers of all servers that keep keys.
     pub(super) async fn send_everywhere(&mut self, request: &Cmd) -> RedisResult<Value> {
+        self.send_to_masters(request, None).await
+    }
+
+    async fn send_to_masters(
+        &mut self,
+        request: &Cmd,
+        policy: Option<ResponsePolicy>,
+    ) -> RedisResult<Value> {
         match self {
             Self::Cluster(connection) => {
-                let everywhere = RoutingInfo::MultiNode((
-                    MultipleNodeRoutingInfo::AllMasters,
-                    None::<ResponsePolicy>,
-                ));
+                let masters = MultipleNodeRoutingInfo::AllMasters;
+                let everywhere = RoutingInfo::MultiNode((masters, policy));
                 let answer = connection.route_command(request.clone(), everywhere).await;
                 answer?.extract_error()
             }
@@ -140,16 +174,26 @@ impl Wire {
     }
 }
 
+/// A request that waits for replicas holds up those behind it.
+fn answers_within(place: &Place) -> Duration {
+    let replicas = place.options.replicas;
+    ANSWERS_WITHIN + replicas.map_or(Duration::ZERO, |(_, within)| within)
+}
+
 fn cluster(
     nodes: &[redis::ConnectionInfo],
     tls: &Tls,
+    answers_within: Duration,
     hear: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
 ) -> RedisResult<ClusterClient> {
     let builder = ClusterClient::builder(nodes.iter().cloned())
         .use_protocol(ProtocolVersion::RESP3)
-        .connection_timeout(ANSWERS_WITHIN)
-        .response_timeout(ANSWERS_WITHIN)
+        .connection_timeout(NODE_CONNECTS_WITHIN)
+        .response_timeout(answers_within)
+        .overall_response_timeout(Some(answers_within + CLUSTER_TAKES_LONGER))
         .retries(CLUSTER_TRIES)
+        .min_retry_wait(CLUSTER_PAUSES.start)
+        .max_retry_wait(CLUSTER_PAUSES.end)
         .tcp_settings(tcp())
         .push_sender(hear);
     tls.secure(builder).build()

@@ -31,8 +31,8 @@ pub(super) struct Sections(Mutex<HashMap<OwnerId, Section>>);
 
 pub(super) struct Section {
     lease: Arc<Lease>,
-    /// The connection that it was first asked for over.
-    pub(super) asked_over: u64,
+    /// The connection that it was first asked for over; none while no question was sent.
+    pub(super) asked_over: Option<u64>,
     /// A question for it is under way.
     pub(super) is_asking: bool,
     /// Redis said that it may enter now.
@@ -85,10 +85,10 @@ fn owner_id(text: &str) -> Option<OwnerId> {
 
 impl Sections {
     /// To be called before it is asked for: what is said of it may come before the answer.
-    pub(super) fn ask(&self, lease: &Arc<Lease>, over: u64) {
+    pub(super) fn ask(&self, lease: &Arc<Lease>) {
         let section = Section {
             lease: Arc::clone(lease),
-            asked_over: over,
+            asked_over: None,
             is_asking: false,
             is_woken: false,
         };
@@ -106,11 +106,13 @@ impl Sections {
         }
     }
 
-    /// A question for it is sent. Whether Redis has said since the one before that it may enter.
-    pub(super) fn question_begins(&self, owner: OwnerId) -> bool {
+    /// A question for it is sent over this connection, or a later one. Whether Redis has said
+    /// since the one before that it may enter.
+    pub(super) fn question_begins(&self, owner: OwnerId, over: u64) -> bool {
         let mut sections = lock(&self.0);
         sections.get_mut(&owner).is_some_and(|section| {
             section.is_asking = true;
+            section.asked_over.get_or_insert(over);
             std::mem::take(&mut section.is_woken)
         })
     }

@@ -21,7 +21,13 @@ pub(super) fn no_connection(place: &Place, error: &RedisError) -> BackendError {
             "no Sentinel of {place} knows a master of that name: check the name after the last \
              `/` of the URL"
         ),
-        ErrorKind::RESP3NotSupported => format!("{place} is too old: {NEEDED}"),
+        ErrorKind::RESP3NotSupported => no_hello(place),
+        _ if said
+            .to_lowercase()
+            .starts_with("err unknown command 'hello'") =>
+        {
+            no_hello(place)
+        }
         _ if said.contains("cluster support disabled") => return is_no_cluster(place),
         _ if said.contains("max number of clients") => format!(
             "{place} has as many clients as its `maxclients` allows: raise it, or close others"
@@ -113,7 +119,8 @@ fn of_server(place: &Place, error: &RedisError) -> Option<Failure> {
     })
 }
 
-/// What an error says. It comes from elsewhere, and may hold anything.
+/// What an error says. It comes from elsewhere, and may hold anything; what it repeats of a request,
+/// which may be a password, is left out.
 fn said(error: &RedisError) -> String {
     let detail = error
         .detail()
@@ -122,6 +129,9 @@ fn said(error: &RedisError) -> String {
         Some(code) => format!("{code} {detail}"),
         None => detail,
     };
+    let text = text
+        .split_once(", with args beginning with")
+        .map_or(text.as_str(), |(text, _arguments)| text);
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -139,7 +149,15 @@ pub(super) fn of_failure(failure: Failure) -> BackendError {
     }
 }
 
-const NEEDED: &str = "Redis 6.2 or newer, or Valkey, is needed";
+/// It does not know the command that a connection begins with.
+fn no_hello(place: &Place) -> String {
+    format!(
+        "{place} does not know the command `HELLO`: it is too old, or the command was renamed in \
+         its configuration; {NEEDED}"
+    )
+}
+
+const NEEDED: &str = "Redis 7.0 or newer, or Valkey, is needed";
 
 pub(super) fn too_old(place: &Place, version: &str) -> BackendError {
     let version = version.escape_debug();
@@ -150,6 +168,18 @@ pub(super) fn unreadable_information(place: &Place) -> BackendError {
     BackendError::new(format!(
         "{place} did not say its version: is it a Redis? {NEEDED}"
     ))
+}
+
+pub(super) fn unknown_mode(place: &Place) -> BackendError {
+    BackendError::new(format!(
+        "{place} did not say whether it is a server of its own or a node of a cluster: {NEEDED}"
+    ))
+}
+
+/// The connection over which something was granted was replaced before its replicas had answered.
+pub(super) fn replicas_unasked(place: &Place) -> BackendError {
+    let what = format!("the connection to {place} broke before its replicas had answered");
+    BackendError::new(what).effect_unknown()
 }
 
 pub(super) fn is_replica(place: &Place) -> BackendError {
@@ -284,6 +314,17 @@ mod tests {
             assert!(text.contains(says), "{code}: {text}");
             assert!(text.contains("`localhost:6379`"), "{code}: {text}");
             assert_eq!(does_pass, passes, "{code}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_repeats_of_a_request_is_left_out() {
+        let detail = "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'hunter2'";
+        let error = make_extension_error("ERR".to_owned(), Some(detail.to_owned()));
+        let failure = of_failure(of_request(&place(), &error)).to_string();
+        for text in [failure, no_connection(&place(), &error).to_string()] {
+            assert!(!text.contains("hunter2"), "{text}");
+            assert!(text.to_lowercase().contains("hello"), "{text}");
         }
     }
 

@@ -59,6 +59,11 @@ impl Keys {
         format!("lock:{{{}}}:change:{attempt:032x}", self.bucket)
     }
 
+    /// What says that an owner is refused from now on.
+    pub(super) fn refusal(&self, owner: &str) -> String {
+        format!("lock:{{{}}}:refused:{owner}", self.bucket)
+    }
+
     pub(super) fn bucket(&self) -> u64 {
         self.bucket
     }
@@ -96,6 +101,7 @@ mod tests {
         assert_eq!(keys.waiters, "lock:{0}:waiters:/task:{42}");
         assert_eq!(keys.token, "lock:{0}:token");
         assert_eq!(keys.change(7), format!("lock:{{0}}:change:{:032x}", 7));
+        assert_eq!(keys.refusal("7f"), "lock:{0}:refused:7f");
         assert_eq!(name_of(&keys.lock), Some(name));
         assert_eq!(name_of(&keys.queue), None);
     }

@@ -11,6 +11,7 @@ mod keys;
 mod line;
 mod place;
 mod releasing;
+mod replicas;
 mod retrying;
 mod scanning;
 mod scripts;
@@ -34,15 +35,17 @@ use crate::lease::Lease;
 use crate::name::LockName;
 use crate::options::Wait;
 use crate::owner::Owner;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use asking::{ms, spell};
 use batches::{Batches, RENEWALS, Small};
 use ears::Ears;
 use keys::{Buckets, Keys};
 use line::{Line, MAY_ARRIVE_FOR};
 use place::Place;
+use replicas::Replicas;
 use scripts::{Script, Scripts};
 
-/// A backend whose locks live in Redis 6.2 or newer, or in Valkey, for the processes of many hosts.
+/// A backend whose locks live in Redis 7.0 or newer, or in Valkey, for the processes of many hosts.
 ///
 /// | URL | what it names |
 /// |---|---|
@@ -85,12 +88,15 @@ use scripts::{Script, Scripts};
 ///   PostgreSQL or etcd.
 /// * **The server's clock jumps:** forwards, leases end too early; backwards, a lease lasts for at
 ///   most its length from then on, and tokens still rise. Clocks of clients decide nothing.
-/// * **Memory is full:** with `noeviction` requests fail and nothing is lost. Any other
+/// * **Memory is full:** with `noeviction` nobody new enters; what is held is renewed, given on and
+///   given back as ever. Any other
 ///   `maxmemory-policy` together with `maxmemory` may throw away locks that are held, and is
 ///   refused.
 ///
 /// A name on which nothing happens has no key. Besides, there is one counter of tokens for each
-/// bucket. An assignment without an end is the only thing of a name that does not end by itself.
+/// bucket, and for two minutes and a lease a key for each request that was taken back, or forced
+/// out, and might still be on its way. An assignment without an end is the only thing of a name
+/// that does not end by itself.
 ///
 /// One name with a thousand shared holders is slow: each of their requests reads all of them.
 ///
@@ -100,6 +106,10 @@ use scripts::{Script, Scripts};
 /// when the server has not answered a request for two seconds. Requests wait meanwhile, for as
 /// long as their wait lasts and for 4 s at least. What was sent before, and arrives later than
 /// what came after, is refused.
+///
+/// In a cluster, a node that hangs up is left to its successor, and the others go on. While a node
+/// is silent, and neither it nor a successor answers, requests to the others may take a second or
+/// two longer: leases of less than 12 s may be lost then.
 ///
 /// # Rights
 ///
@@ -140,6 +150,9 @@ struct Shared {
     scripts: &'static Scripts,
     refreshes: Batches,
     renewals: Batches,
+    /// How many renewals there were: a late one is known by its number.
+    renewed: AtomicU64,
+    replicas: Replicas,
 }
 
 impl RedisBackend {
@@ -161,6 +174,8 @@ impl RedisBackend {
             scripts: Scripts::of(is_cluster),
             refreshes: Batches::default(),
             renewals: Batches::default(),
+            renewed: AtomicU64::new(1),
+            replicas: Replicas::default(),
         })))
     }
 }
@@ -195,10 +210,11 @@ impl Shared {
         ttl: Duration,
     ) -> impl Future<Output = Result<bool, BackendError>> + Send + use<> {
         let keys = self.keys(lease.name());
+        let number = self.renewed.fetch_add(1, Ordering::Relaxed);
         let renewal = Small {
             bucket: keys.bucket(),
             keys: vec![keys.lock],
-            arguments: vec![spell(lease.owner()), ms(ttl)],
+            arguments: vec![spell(lease.owner()), ms(ttl), number.to_string()],
             within: ttl / 3,
         };
         async move {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::asking::{spell, us};
+use super::asking::{ms, spell};
 use super::line::MAY_ARRIVE_FOR;
 use super::{Shared, answers};
 use crate::backend::Release;
@@ -18,11 +18,20 @@ struct GivenBack {
     name: LockName,
     owner: String,
     how: Release,
-    /// The connection that it was first asked for over, where that is known.
-    asked_over: Option<u64>,
+    asked: Asked,
     /// A question for it is still under way.
     is_asking: bool,
     refused_for: Duration,
+}
+
+/// Whether a section was asked for.
+enum Asked {
+    /// The backend has not come to it.
+    Never,
+    /// Over this connection first.
+    Over(u64),
+    /// It was given up, given away or lost before.
+    Unknown,
 }
 
 impl GivenBack {
@@ -35,7 +44,10 @@ impl GivenBack {
             name: lease.name().clone(),
             owner: spell(owner),
             how,
-            asked_over: section.as_ref().map(|section| section.asked_over),
+            asked: match &section {
+                Some(section) => section.asked_over.map_or(Asked::Never, Asked::Over),
+                None => Asked::Unknown,
+            },
             is_asking: section.is_some_and(|section| section.is_asking),
             refused_for: MAY_ARRIVE_FOR + lease.ttl(),
         }
@@ -43,11 +55,11 @@ impl GivenBack {
 
     /// Whether a question of the owner may still arrive, and must not be granted then.
     fn may_be_asked_for(&self, shared: &Shared) -> bool {
-        let went_astray = match self.asked_over {
-            Some(number) => number != shared.line.number(),
-            None => shared.line.has_sent_astray(),
-        };
-        went_astray || self.is_asking
+        match self.asked {
+            Asked::Never => false,
+            Asked::Over(number) => self.is_asking || number != shared.line.number(),
+            Asked::Unknown => shared.line.has_sent_astray(),
+        }
     }
 }
 
@@ -75,7 +87,7 @@ impl Shared {
         let was_tried = may_be_done.load(Ordering::Relaxed);
         let keys = self.keys(&section.name);
         let refused_for = if was_tried || section.may_be_asked_for(self) {
-            us(section.refused_for)
+            ms(section.refused_for)
         } else {
             "0".to_owned()
         };
@@ -86,7 +98,12 @@ impl Shared {
         let answer = self
             .run(
                 &self.scripts.release,
-                &[&keys.lock, &keys.queue, &keys.waiters],
+                &[
+                    &keys.lock,
+                    &keys.queue,
+                    &keys.waiters,
+                    &keys.refusal(&section.owner),
+                ],
                 &[&section.owner, body_ran, &refused_for],
             )
             .await;
@@ -103,14 +120,15 @@ impl Shared {
         name: LockName,
     ) -> Result<usize, BackendError> {
         let keys = self.keys(&name);
-        let refused_for = us(MAY_ARRIVE_FOR);
+        let refusal = keys.refusal("");
+        let refused_for = ms(MAY_ARRIVE_FOR);
         let ended = self
             .patiently(|| async {
                 let answer = self
                     .run(
                         &self.scripts.force_release,
                         &[&keys.lock, &keys.queue, &keys.waiters],
-                        &[&refused_for],
+                        &[&refusal, &refused_for],
                     )
                     .await;
                 let answer = answer.map_err(|failure| match failure {

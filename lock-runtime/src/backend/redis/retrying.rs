@@ -35,19 +35,55 @@ impl Shared {
     {
         let limit = limit.map(|limit| self.clock.now() + limit);
         let mut pause = FIRST_PAUSE;
+        let mut may_be_done = false;
         loop {
-            match ask().await {
+            let (error, passes) = match ask().await {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing(error)) => {
-                    if limit.is_some_and(|limit| self.clock.now() >= limit) {
-                        return Err(error);
-                    }
-                }
+                Err(Failure::Lasting(error)) => (error, false),
+                Err(Failure::Passing(error)) => (error, true),
+            };
+            // That the last one did nothing says nothing of those before.
+            may_be_done |= error.is_effect_unknown();
+            if !passes || limit.is_some_and(|limit| self.clock.now() >= limit) {
+                return Err(if may_be_done {
+                    error.effect_unknown()
+                } else {
+                    error
+                });
             }
             let jittered = pause.mul_f64(rand::random_range(0.5..1.0));
             pause = (pause * 2).min(LONGEST_PAUSE);
             self.clock.sleep(jittered).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::backend::redis::RedisBackend;
+    use crate::clock::Clock;
+
+    use super::*;
+
+    /// The error of a request whose tries fail like that, one after the other.
+    async fn error(mut failures: Vec<Failure>) -> BackendError {
+        let clock = Clock::system();
+        clock.start().unwrap();
+        let backend = RedisBackend::new("redis://host", clock).unwrap();
+        failures.reverse();
+        let ask = || std::future::ready(Err::<(), _>(failures.pop().expect("one more")));
+        backend.0.until(None, ask).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_try_did_stays_unknown() {
+        let passing = || BackendError::new("no answer");
+        let lasting = || Failure::Lasting(BackendError::new("no permission"));
+        let known = error(vec![Failure::Passing(passing()), lasting()]).await;
+        assert!(!known.is_effect_unknown());
+        let lost = Failure::Passing(passing().effect_unknown());
+        let unknown = error(vec![lost, Failure::Passing(passing()), lasting()]).await;
+        assert!(unknown.is_effect_unknown());
+        assert_eq!(unknown.to_string(), "no permission");
     }
 }

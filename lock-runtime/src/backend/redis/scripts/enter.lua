@@ -7,14 +7,15 @@ local policy, caller, question, wait, info = ARGV[6], ARGV[7], ARGV[8], ARGV[9] 
 local lock = lock_at(KEYS[1], now, kept[1])
 lock.queue, lock.waiters = KEYS[2], KEYS[3]
 
-if lock.dead[owner] then
+if kept[3] then
   return { 'dead' }
 end
 
 local mine = section_of(lock, owner)
 if mine then
   -- The answer was lost. The owner counts its lease from this question.
-  mine.ends, mine.ttl = now + ttl * 1000, ttl
+  lengthen(lock, mine, ttl)
+  need_no_room(lock)
   leave(lock, owner)
   save(lock)
   return { 'granted', mine.token or 0 }
@@ -42,11 +43,12 @@ end
 
 if waits_for_permits(mode) then
   local number = tonumber(string.sub(mode, 2))
-  local in_use = lock.permits and lock.permits.number
+  local in_use
   for _, section in ipairs(lock.sections) do
     in_use = waits_for_permits(section.mode) and tonumber(string.sub(section.mode, 2)) or in_use
   end
-  if in_use and in_use ~= number then
+  in_use = in_use or number_waited_for(lock, owner, number)
+  if in_use ~= number then
     withdraw()
     return answer({ 'conflict', in_use })
   end

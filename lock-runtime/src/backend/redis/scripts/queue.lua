@@ -52,7 +52,8 @@ local function join(lock, owner, waiter)
   redis.call('ZADD', lock.queue, string.format('%d', place), owner)
   redis.call('HSET', lock.waiters, owner, cmsgpack.pack(waiter), 's' .. owner, lock.now)
   if waits_for_permits(waiter.mode) then
-    lock.permits = lock.permits or { number = tonumber(string.sub(waiter.mode, 2)), waiting = 0 }
+    lock.permits = lock.permits or { waiting = 0 }
+    lock.permits.number = tonumber(string.sub(waiter.mode, 2))
     lock.permits.waiting = lock.permits.waiting + 1
   end
   lock.queue_until = lock.queue_until or 0
@@ -97,6 +98,21 @@ local function each_waiter(lock, visit)
       end
     end
   end
+end
+
+-- For what number of permits others wait who are alive; this number when none do.
+local function number_waited_for(lock, owner, number)
+  if not lock.permits or lock.permits.number == number then
+    return number
+  end
+  local found = number
+  each_waiter(lock, function(waiter)
+    if waiter.is_live and waiter.owner ~= owner and waits_for_permits(waiter.mode) then
+      found = tonumber(string.sub(waiter.mode, 2))
+    end
+    return found ~= number
+  end)
+  return found
 end
 
 -- Whether nobody who came before, may enter and is alive is passed over by this owner.

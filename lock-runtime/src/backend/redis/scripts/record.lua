@@ -5,13 +5,15 @@
 -- nothing else, is a text that begins with `S`, so that it can be written and compared without
 -- reading it. Everything else is `R` and a packed table of
 --
---   sections     owner, process, mode, token, since, ends, ttl, rest, info, resting
+--   sections     owner, process, mode, token, since, ends, ttl, renewal, rest, info, resting;
+--                `renewal` is the number of the last one
 --   assignment   holder, since, ends, ttl; `ends` and `ttl` are left out when it has no end
---   dead         owners that are refused, each with until when
 --   queue_until  when the queue is thrown away unless somebody shows itself; none without a queue
---   permits      number, waiting: how many wait for that many permits
+--   permits      number, waiting: how many wait for permits, and for what number the last one does
 --
 -- The expiry of a key only clears away what is over. What decides is the time in the record.
+--
+-- An owner that is refused from now on has a key of its own, which ends by itself.
 
 local function server_time()
   local time = redis.call('TIME')
@@ -24,16 +26,17 @@ local function ms(us)
 end
 
 local function text_of(section)
-  return string.format('S%s@%s %d %d %d %d %s', section.owner, section.process,
-    section.token, section.since, section.ends, section.ttl, section.info)
+  return string.format('S%s@%s %d %d %d %d %d %s', section.owner, section.process,
+    section.token, section.since, section.ends, section.ttl, section.renewal or 0, section.info)
 end
 
 local function section_of_text(text)
-  local owner, process, token, since, ends, ttl, info =
-    string.match(text, '^S(%x+)@(%x+) (%d+) (%d+) (%d+) (%d+) (.*)$')
+  local owner, process, token, since, ends, ttl, renewal, info =
+    string.match(text, '^S(%x+)@(%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (.*)$')
   return {
     owner = owner, process = process, mode = 'x', token = tonumber(token),
-    since = tonumber(since), ends = tonumber(ends), ttl = tonumber(ttl), rest = 0, info = info,
+    since = tonumber(since), ends = tonumber(ends), ttl = tonumber(ttl),
+    renewal = tonumber(renewal), rest = 0, info = info,
   }
 end
 
@@ -67,10 +70,8 @@ local function settle(lock)
       lock.assignment = nil
     end
   end
-  for owner, till in pairs(lock.dead) do
-    if till <= now then
-      lock.dead[owner] = nil
-    end
+  if lock.queue_until and lock.queue_until <= now then
+    lock.queue_until, lock.permits = nil, nil
   end
 end
 
@@ -85,7 +86,6 @@ local function lock_at(key, now, kept)
   lock.key = key
   lock.now = now
   lock.sections = lock.sections or {}
-  lock.dead = lock.dead or {}
   settle(lock)
   return lock
 end
@@ -93,7 +93,7 @@ end
 local function is_plain(lock)
   local only = lock.sections[1]
   return #lock.sections == 1 and only.mode == 'x' and only.rest == 0
-    and not lock.assignment and not lock.queue_until and not next(lock.dead)
+    and not lock.assignment and not lock.queue_until
 end
 
 -- Keeps the lock for as long as anything in it may matter; not at all when nothing is left.
@@ -101,9 +101,6 @@ local function save(lock)
   local till = lock.queue_until or 0
   for _, section in ipairs(lock.sections) do
     till = math.max(till, section.ends, section.since + section.rest)
-  end
-  for _, refused_until in pairs(lock.dead) do
-    till = math.max(till, refused_until)
   end
   local assignment = lock.assignment
   if assignment and assignment.ends then
@@ -118,7 +115,7 @@ local function save(lock)
     text = text_of(lock.sections[1])
   else
     text = 'R' .. cmsgpack.pack({
-      sections = lock.sections, assignment = assignment, dead = lock.dead,
+      sections = lock.sections, assignment = assignment,
       queue_until = lock.queue_until, permits = lock.permits,
     })
   end
@@ -126,6 +123,27 @@ local function save(lock)
     redis.call('SET', lock.key, text)
   else
     redis.call('SET', lock.key, text, 'PX', ms(till - lock.now) + 1)
+  end
+end
+
+-- To be called, before a `save` that must not fail, where a section is renewed, goes on or ends:
+-- a server whose memory is full refuses the first write of a script if it may need room, and none
+-- that come after one that needs none.
+local function need_no_room(lock)
+  redis.call('PEXPIRE', lock.key, 86400000)
+end
+
+-- A question of this owner may still be on its way, and must not be granted when it arrives.
+local function refuse(key, for_ms)
+  redis.call('SET', key, '', 'PX', for_ms)
+end
+
+-- Starts a lease anew for an owner who counts from now on. One that was extended since, because
+-- this question was late, is not cut short.
+local function lengthen(lock, section, ttl)
+  local ends = lock.now + ttl * 1000
+  if ends > section.ends then
+    section.ends, section.ttl = ends, math.max(section.ttl, ttl)
   end
 end
 

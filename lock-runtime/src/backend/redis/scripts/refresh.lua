@@ -30,7 +30,7 @@ for index = 1, #KEYS / 3 do
   local lock, owner, mode = locks[KEYS[3 * index - 2]], ARGV[4 * index - 3], ARGV[4 * index - 2]
   local stands = standing(lock, ARGV[4 * index - 1], ARGV[4 * index])
   local may_enter = stands == 'enter' and fits(lock, mode, 0) and is_its_turn(lock, owner, mode)
-  if may_enter or stands == 'refused' or lock.dead[owner] or section_of(lock, owner) then
+  if may_enter or stands == 'refused' or section_of(lock, owner) then
     answers[index] = -2
   end
 end

@@ -6,14 +6,14 @@ local owner, body_ran, refused_for = ARGV[1], ARGV[2] == '1', ARGV[3] * 1
 local lock = lock_at(KEYS[1], server_time(), kept)
 lock.queue, lock.waiters = KEYS[2], KEYS[3]
 
+need_no_room(lock)
 local _, index = section_of(lock, owner)
 if index then
   finish(lock, index, body_ran)
 end
 local was_waiting = leave(lock, owner)
 if refused_for > 0 then
-  -- A question of this owner may still be on its way, and must not be granted when it arrives.
-  lock.dead[owner] = lock.now + refused_for
+  refuse(KEYS[4], refused_for)
 end
 wake(lock)
 save(lock)
