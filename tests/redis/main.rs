@@ -1,5 +1,6 @@
 //! Redis on real servers: what the conformance suite cannot do to a store.
 //!
+//! * `handing`: a release hands the name to the next one.
 //! * `interruptions`: the connection breaks or falls silent, in each phase of a section.
 //! * `late`: a request arrives after those that were made later.
 //! * `restarts`: the server dies and comes back, with and without its data.
@@ -12,6 +13,7 @@
 
 mod agreement;
 mod failovers;
+mod handing;
 mod harness;
 mod interruptions;
 mod late;

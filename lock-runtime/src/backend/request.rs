@@ -129,6 +129,10 @@ pub struct Grant {
     /// The last moment at which the backend had surely seen the waiter, for a grant that came out
     /// of a queue: the lease is counted from there. `None` counts from the sending of the request.
     pub counted_from: Option<Moment>,
+    /// How long the backend keeps it unless it is renewed, where that is shorter than the request
+    /// said: for a grant that was pushed to a waiter, of which the backend does not know whether it
+    /// was heard. It is renewed soon.
+    pub lasting: Option<Duration>,
 }
 
 impl Grant {
@@ -138,6 +142,7 @@ impl Grant {
         Self {
             token,
             counted_from: None,
+            lasting: None,
         }
     }
 
@@ -145,6 +150,13 @@ impl Grant {
     #[must_use]
     pub fn counted_from(mut self, moment: Moment) -> Self {
         self.counted_from = Some(moment);
+        self
+    }
+
+    /// A grant that the backend keeps only for so long, unless it is renewed.
+    #[must_use]
+    pub fn lasting(mut self, duration: Duration) -> Self {
+        self.lasting = Some(duration);
         self
     }
 }

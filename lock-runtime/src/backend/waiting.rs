@@ -6,6 +6,10 @@
 //! came too early costs a question and nothing else. Reasons to ask again are a push of the store,
 //! a new connection, the end of the holder's lease, the waiter's own deadline, and that a waiter
 //! has to show now and then that it is alive.
+//!
+//! A push may also say that the store has handed the name to a waiter, so that its body begins
+//! without another question. The store then keeps it for a moment only, unless it is renewed: it
+//! does not know yet whether the waiter has heard of it.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,12 +18,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{Answer, Busy, Request};
+use super::{Answer, Busy, Grant, Request};
 use crate::clock::{Clock, Moment};
 use crate::error::BackendError;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+use crate::fencing::FencingToken;
 use crate::owner::OwnerId;
 use crate::race::first;
-use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
 
 /// How often a waiter shows that it is alive.
@@ -28,6 +33,13 @@ pub(crate) const SHOWN_EVERY: Duration = Duration::from_millis(500);
 /// A waiter that has not shown itself for so long is passed over, without losing its place: three
 /// times as long as it may be silent, so that one lost message is none too many.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_millis(1_500);
+
+/// A name that was handed to a waiter stays handed for so long, by the store's clock, unless its
+/// lease is renewed meanwhile.
+pub(crate) const HANDED_FOR: Duration = SILENT_AFTER;
+
+/// So much of that has to be left, so that the lease can be renewed in time.
+const LEFT_TO_RENEW: Duration = Duration::from_millis(500);
 
 /// A store that fails is asked again until the wait is over, but for at least so long: it may be
 /// started anew meanwhile. A little less than what a manager waits for its backend by default, so
@@ -65,13 +77,67 @@ pub(crate) struct Waiters(Mutex<HashMap<OwnerId, Arc<Waiter>>>);
 #[derive(Debug, Default)]
 struct Waiter {
     reason: Notify,
-    given_up: AtomicBool,
+    standing: Mutex<Standing>,
+}
+
+/// What a waiter knows of its place in the queue.
+#[derive(Debug, Default)]
+struct Standing {
+    has_given_up: bool,
+    /// How many questions are under way.
+    questions: usize,
+    /// When the question was sent that the store answered last, with a place in the queue.
+    queued_at: Option<Moment>,
+    /// What the store has handed to it since.
+    handed: Option<Grant>,
+}
+
+impl Waiter {
+    /// What comes before the answer may be older than what the answer says.
+    fn question_begins(&self) {
+        let mut standing = lock(&self.standing);
+        standing.questions += 1;
+        standing.queued_at = None;
+        standing.handed = None;
+    }
+
+    fn question_ends(&self, queued_at: Option<Moment>) {
+        let mut standing = lock(&self.standing);
+        standing.questions -= 1;
+        if standing.questions == 0 {
+            standing.queued_at = queued_at;
+        }
+    }
+
+    /// Takes what was handed to it, if there is time left to renew it.
+    fn take_handed(&self, now: Moment) -> Option<Grant> {
+        let mut standing = lock(&self.standing);
+        let (grant, queued_at) = (standing.handed.take()?, standing.queued_at.take()?);
+        (now + LEFT_TO_RENEW <= queued_at + HANDED_FOR).then_some(grant)
+    }
 }
 
 impl Waiters {
     /// There may be news for this one. Somebody else's, and one who waits no more, is nobody here.
     pub(crate) fn wake(&self, owner: OwnerId) {
         if let Some(waiter) = lock(&self.0).get(&owner) {
+            waiter.reason.notify_one();
+        }
+    }
+
+    /// The store has handed the name to this one, for [`HANDED_FOR`]. Somebody who is asking just
+    /// now is told so by the answer.
+    ///
+    /// The lease is counted from the last question that the store answered with a place in the
+    /// queue, and so had seen when it handed the name over.
+    #[cfg(any(feature = "redis", feature = "postgres"))]
+    pub(crate) fn hand(&self, owner: OwnerId, token: Option<FencingToken>) {
+        if let Some(waiter) = lock(&self.0).get(&owner) {
+            let mut standing = lock(&waiter.standing);
+            standing.handed = standing
+                .queued_at
+                .map(|at| Grant::new(token).counted_from(at).lasting(HANDED_FOR));
+            drop(standing);
             waiter.reason.notify_one();
         }
     }
@@ -87,7 +153,7 @@ impl Waiters {
     /// before its place in the queue is given back, or it would queue anew.
     pub(crate) fn give_up(&self, owner: OwnerId) {
         if let Some(waiter) = lock(&self.0).get(&owner) {
-            waiter.given_up.store(true, Ordering::Release);
+            lock(&waiter.standing).has_given_up = true;
             waiter.reason.notify_one();
         }
     }
@@ -124,7 +190,11 @@ impl Waiters {
                 Some(deadline) if asked >= deadline => Question::Last,
                 Some(_) => Question::Queue,
             };
-            let answer = match ask(question).await {
+            place.waiter.question_begins();
+            let answer = ask(question).await;
+            let is_queued = question == Question::Queue && matches!(answer, Ok(Answer::Busy(_)));
+            place.waiter.question_ends(is_queued.then_some(asked));
+            let answer = match answer {
                 Ok(Answer::Granted(grant)) => {
                     // The store had seen this question when it granted, so the lease is counted
                     // from it, unless it began even earlier.
@@ -169,8 +239,11 @@ impl Waiters {
             };
             let reason = place.waiter.reason.notified();
             let _ = first(reason, clock.sleep_until(again)).await;
-            if place.waiter.given_up.load(Ordering::Acquire) {
+            if lock(&place.waiter.standing).has_given_up {
                 return outcome;
+            }
+            if let Some(grant) = place.waiter.take_handed(clock.now()) {
+                return Ok(Answer::Granted(grant));
             }
         }
     }
@@ -202,6 +275,14 @@ impl Drop for Place {
     }
 }
 
+/// Whether a request may be answered by handing the name to its waiter. Not where the name has to
+/// rest although nobody may ever have heard of the grant, and not where nobody renews the lease.
+#[cfg(any(feature = "redis", feature = "postgres"))]
+pub(crate) fn may_be_handed(request: &Request) -> bool {
+    let lease = request.lease();
+    lease.is_renewed() && lease.at_least().is_zero() && request.ttl() >= HANDED_FOR
+}
+
 /// When a waiter asks again if nothing happens: when it has to show itself, or when the lease of
 /// the holder ends, of which nobody tells.
 fn next_question(now: Moment, busy: Busy) -> Moment {
@@ -210,207 +291,4 @@ fn next_question(now: Moment, busy: Busy) -> Moment {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::task::{Context, Waker};
-
-    use super::*;
-    use crate::backend::{Grant, Patience};
-    use crate::clock::ManualClock;
-    use crate::lease::{self, SharedTerms, Terms};
-    use crate::name::LockName;
-    use crate::options::Wait;
-    use crate::owner::Process;
-
-    type Answers = Vec<Result<Answer, Failure>>;
-
-    /// A wait whose store answers what a test says, and how it was asked.
-    struct Waiting {
-        time: ManualClock,
-        waiters: Arc<Waiters>,
-        request: Request,
-        questions: RefCell<Vec<(u64, Question)>>,
-    }
-
-    impl Waiting {
-        fn of(wait: Wait) -> Self {
-            let terms = SharedTerms::from(Terms::plain(wait));
-            let lease = lease::make(None, 1, &Process::new(None), &terms, None, |name| {
-                *name = LockName::new("task:42")?;
-                Ok(())
-            });
-            Self {
-                time: ManualClock::new(),
-                waiters: Arc::default(),
-                request: Request::new(lease.unwrap(), Patience::Wait(wait)),
-                questions: RefCell::default(),
-            }
-        }
-
-        /// Begins the wait; the store gives these answers, and the last of them again and again.
-        fn begin(
-            &self,
-            mut answers: Answers,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, BackendError>> + '_>> {
-            answers.reverse();
-            let clock = self.time.clock();
-            let started = clock.now();
-            let ask = move |question| {
-                let after = clock.now() - started;
-                let after = u64::try_from(after.as_millis()).unwrap();
-                self.questions.borrow_mut().push((after, question));
-                std::future::ready(answers.pop().unwrap_or_else(|| Ok(busy())))
-            };
-            let waiters = Arc::clone(&self.waiters);
-            Box::pin(waiters.wait(self.time.clock(), self.request.clone(), ask))
-        }
-
-        fn questions(&self) -> Vec<(u64, Question)> {
-            self.questions.borrow().clone()
-        }
-    }
-
-    fn busy() -> Answer {
-        Answer::Busy(Busy::new())
-    }
-
-    fn granted() -> Answer {
-        Answer::Granted(Grant::new(None))
-    }
-
-    fn unreachable() -> Failure {
-        Failure::Passing(BackendError::new("unreachable"))
-    }
-
-    fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-        let mut cx = Context::from_waker(Waker::noop());
-        match std::pin::Pin::new(future).poll(&mut cx) {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        }
-    }
-
-    #[test]
-    fn a_try_asks_once() {
-        let waiting = Waiting::of(Wait::NONE);
-        let answer = poll(&mut waiting.begin(vec![])).unwrap();
-        assert_eq!(answer.unwrap(), busy());
-        assert_eq!(waiting.questions(), [(0, Question::Try)]);
-    }
-
-    #[test]
-    fn a_waiter_shows_itself_and_looks_once_more_at_its_deadline() {
-        let waiting = Waiting::of(Wait::For(Duration::from_millis(1_200)));
-        let mut wait = waiting.begin(vec![]);
-        let mut answer = poll(&mut wait);
-        while answer.is_none() {
-            waiting.time.advance(Duration::from_millis(100));
-            answer = poll(&mut wait);
-        }
-        assert_eq!(answer.unwrap().unwrap(), busy());
-        let asked = [
-            (0, Question::Queue),
-            (500, Question::Queue),
-            (1_000, Question::Queue),
-        ];
-        assert_eq!(waiting.questions()[..3], asked);
-        assert_eq!(waiting.questions()[3..], [(1_200, Question::Last)]);
-    }
-
-    #[test]
-    fn a_push_is_a_reason_to_ask_also_when_it_comes_before_the_wait() {
-        let waiting = Waiting::of(Wait::Forever);
-        let waiters = Arc::clone(&waiting.waiters);
-        let owner = waiting.request.owner().id();
-        let mut wait = waiting.begin(vec![Ok(busy()), Ok(busy()), Ok(granted())]);
-        assert!(poll(&mut wait).is_none());
-        waiters.wake(owner);
-        assert!(poll(&mut wait).is_none());
-        waiters.wake_all();
-        let answer = poll(&mut wait).unwrap().unwrap();
-        let now = waiting.time.clock().now();
-        assert_eq!(answer, Answer::Granted(Grant::new(None).counted_from(now)));
-        assert!(lock(&waiters.0).is_empty());
-    }
-
-    #[test]
-    fn a_lease_that_began_before_the_question_is_counted_from_then() {
-        let waiting = Waiting::of(Wait::Forever);
-        waiting.time.advance(Duration::from_secs(10));
-        let now = waiting.time.clock().now();
-        let earlier = now.saturating_sub(Duration::from_secs(3));
-        for (said, counted) in [(earlier, earlier), (now + Duration::from_secs(3), now)] {
-            let grant = Grant::new(None).counted_from(said);
-            let answer = poll(&mut waiting.begin(vec![Ok(Answer::Granted(grant))])).unwrap();
-            let expected = Grant::new(None).counted_from(counted);
-            assert_eq!(answer.unwrap(), Answer::Granted(expected));
-        }
-    }
-
-    #[test]
-    fn the_end_of_a_lease_is_a_reason_to_ask() {
-        let waiting = Waiting::of(Wait::Forever);
-        let soon = Busy::new().look_again(Duration::from_millis(70));
-        let mut wait = waiting.begin(vec![Ok(Answer::Busy(soon)), Ok(granted())]);
-        assert!(poll(&mut wait).is_none());
-        waiting.time.advance(Duration::from_millis(70));
-        assert!(poll(&mut wait).is_some());
-    }
-
-    #[test]
-    fn who_has_given_up_does_not_ask_again() {
-        let waiting = Waiting::of(Wait::Forever);
-        let mut wait = waiting.begin(vec![Ok(busy()), Ok(granted())]);
-        assert!(poll(&mut wait).is_none());
-        waiting.waiters.give_up(waiting.request.owner().id());
-        assert_eq!(poll(&mut wait).unwrap().unwrap(), busy());
-        assert_eq!(waiting.questions().len(), 1);
-    }
-
-    #[test]
-    fn a_store_that_fails_is_asked_again_for_a_while() {
-        let waiting = Waiting::of(Wait::NONE);
-        let mut wait = waiting.begin((0..1_000).map(|_| Err(unreachable())).collect());
-        let mut answer = poll(&mut wait);
-        while answer.is_none() {
-            waiting.time.advance(Duration::from_millis(10));
-            answer = poll(&mut wait);
-        }
-        assert_eq!(answer.unwrap().unwrap_err().to_string(), "unreachable");
-        let questions = waiting.questions();
-        let (last, _) = questions.last().unwrap();
-        assert!((4_000..5_000).contains(last), "{questions:?}");
-        // It is not asked without a pause.
-        assert!(questions.len() < 40, "{questions:?}");
-    }
-
-    #[test]
-    fn an_effect_that_is_unknown_stays_so_whatever_fails_afterwards() {
-        let lost = || Failure::Passing(BackendError::new("no answer").effect_unknown());
-        let refusal = || Failure::Lasting(BackendError::new("no permission"));
-        for (answers, is_unknown) in [
-            (vec![Err(lost()), Err(refusal())], true),
-            (vec![Err(lost()), Err(unreachable()), Err(refusal())], true),
-            (vec![Err(unreachable()), Err(refusal())], false),
-        ] {
-            let waiting = Waiting::of(Wait::Forever);
-            let mut wait = waiting.begin(answers);
-            let mut answer = poll(&mut wait);
-            while answer.is_none() {
-                waiting.time.advance(Duration::from_millis(10));
-                answer = poll(&mut wait);
-            }
-            let error = answer.unwrap().unwrap_err();
-            assert_eq!(error.to_string(), "no permission");
-            assert_eq!(error.is_effect_unknown(), is_unknown);
-        }
-    }
-
-    #[test]
-    fn a_store_that_refuses_for_good_is_not_asked_again() {
-        let waiting = Waiting::of(Wait::Forever);
-        let refusal = Failure::Lasting(BackendError::new("no permission"));
-        let answer = poll(&mut waiting.begin(vec![Err(refusal)])).unwrap();
-        assert_eq!(answer.unwrap_err().to_string(), "no permission");
-    }
-}
+mod tests;

@@ -221,7 +221,10 @@ impl ManagerRef {
         if self.capabilities.embedded && lease.is_renewed() {
             return Moment::NEVER;
         }
-        self.end_of_lease(grant.counted_from.unwrap_or(sent), lease.ttl())
+        let length = grant
+            .lasting
+            .map_or(lease.ttl(), |short| short.min(lease.ttl()));
+        self.end_of_lease(grant.counted_from.unwrap_or(sent), length)
     }
 
     /// When a lease ends for its owner: counted from before the backend began it.

@@ -315,7 +315,14 @@ fn detach_in_background(manager: &ManagerRef, lease: Arc<Lease>) {
         let (backend, clock) = (&on_driver.backend, &on_driver.clock);
         // A renewal that is under way must not be overtaken.
         let _renewal = lease.renewal_gate().acquire().await;
-        let answer = match first(backend.detach(&lease), clock.sleep(limit)).await {
+        let give_away = async {
+            // One that was granted for a moment only has to last for whoever takes it over.
+            if lease.deadline() - clock.now() < lease.ttl() / 2 {
+                backend.renew(&lease, lease.ttl()).await?;
+            }
+            backend.detach(&lease).await
+        };
+        let answer = match first(give_away, clock.sleep(limit)).await {
             First::Left(answer) => answer,
             First::Right(()) => Err(BackendError::timed_out(limit)),
         };

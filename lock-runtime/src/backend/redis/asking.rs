@@ -8,7 +8,7 @@ use super::batches::{REFRESHES, Small};
 use super::ears::Sections;
 use super::keys::Keys;
 use super::{Shared, fault};
-use crate::backend::waiting::{Failure, Question, SHOWN_EVERY};
+use crate::backend::waiting::{Failure, Question, SHOWN_EVERY, may_be_handed};
 use crate::backend::{Answer, Grant, Request};
 use crate::clock::{Clock, Moment};
 use crate::error::BackendError;
@@ -51,6 +51,7 @@ struct Asking {
     ttl: String,
     at_least: String,
     info: String,
+    may_be_handed: bool,
     /// It has a place in the queue.
     is_queued: AtomicBool,
 }
@@ -75,6 +76,8 @@ impl Shared {
             ttl: ms(request.ttl()),
             at_least: us(lease.at_least()),
             info: describe(lease),
+            // Replicas are waited for by whoever asks.
+            may_be_handed: may_be_handed(&request) && self.place().options.replicas.is_none(),
             is_queued: AtomicBool::new(false),
             request: request.clone(),
             shared: Arc::clone(&self),
@@ -193,6 +196,7 @@ impl Asking {
                     question,
                     wait,
                     &self.info,
+                    if self.may_be_handed { "1" } else { "0" },
                 ],
             )
             .await?;

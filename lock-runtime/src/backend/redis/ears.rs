@@ -1,7 +1,9 @@
 //! What Redis says by itself: who may enter now, and who has lost its section.
 //!
 //! A message is a letter and the public number of an owner, `w0123456789abcdef`: `w` wakes a
-//! waiter, `f` says that a section was ended by force, `a` that it was adopted.
+//! waiter, `f` says that a section was ended by force, `a` that it was adopted. `h` says that the
+//! name was handed to a waiter; the fencing token follows, and is 0 where there is none:
+//! `h0123456789abcdef 1763712000000000`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use serde::de::value::{Error, StrDeserializer};
 
 use crate::backend::waiting::Waiters;
 use crate::error::Lost;
+use crate::fencing::FencingToken;
 use crate::lease::Lease;
 use crate::owner::OwnerId;
 use crate::sync::{Mutex, lock};
@@ -60,21 +63,40 @@ impl Ears {
 
     /// What makes no sense is not for this version.
     pub(super) fn hear(&self, message: &[u8]) {
-        let Some((what, owner)) = message.split_first() else {
+        let Ok(message) = std::str::from_utf8(message) else {
             return;
         };
-        let Some(owner) = std::str::from_utf8(owner).ok().and_then(owner_id) else {
+        let (message, token) = message.split_once(' ').unwrap_or((message, ""));
+        let Some((what, owner)) = message.split_at_checked(1) else {
+            return;
+        };
+        let Some(owner) = owner_id(owner) else {
             return;
         };
         match what {
-            b'w' => {
+            "h" => {
+                let Some(token) = handed_token(token) else {
+                    return;
+                };
+                self.sections.wake(owner);
+                self.waiters.hand(owner, token);
+            }
+            "w" => {
                 self.sections.wake(owner);
                 self.waiters.wake(owner);
             }
-            b'a' => self.sections.lose(owner, Lost::Adopted),
-            b'f' => self.sections.lose(owner, Lost::ForcedOut),
+            "a" => self.sections.lose(owner, Lost::Adopted),
+            "f" => self.sections.lose(owner, Lost::ForcedOut),
             _ => {}
         }
+    }
+}
+
+/// The token of what was handed over, if such a grant has one.
+fn handed_token(text: &str) -> Option<Option<FencingToken>> {
+    match text.parse().ok()? {
+        0 => Some(None),
+        token => FencingToken::new(token).map(Some),
     }
 }
 
@@ -151,6 +173,9 @@ mod tests {
             "w",
             "w12",
             "x0123456789abcdef",
+            "h0123456789abcdef",
+            "h0123456789abcdef x",
+            "h0123456789abcdef 9007199254740992",
             "w0123456789abcdeg",
             "wü",
         ] {

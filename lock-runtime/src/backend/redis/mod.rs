@@ -66,7 +66,8 @@ use scripts::{Script, Scripts};
 ///
 /// Every request for a section, and every release, is one script and one round trip. All requests
 /// go through one connection, and pushes come over it: a release hands the name to the first of
-/// those who wait. Who waits also asks by itself, twice a second and when the holder's lease
+/// those who wait. It is theirs for 1.5 s then, within which their process renews it, so that one
+/// that is dead delays the others for no longer. Who waits also asks by itself, twice a second and when the holder's lease
 /// should end, so that a message that is lost costs moments. Leases that are due together are
 /// renewed together.
 ///

@@ -102,6 +102,7 @@ impl Shared {
                     &keys.lock,
                     &keys.queue,
                     &keys.waiters,
+                    &keys.token,
                     &keys.refusal(&section.owner),
                 ],
                 &[&section.owner, body_ran, &refused_for],

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use redis::Script as Hashed;
 
-use crate::backend::waiting::SILENT_AFTER;
+use crate::backend::waiting::{HANDED_FOR, SILENT_AFTER};
 
 /// A script, and the digest that Redis knows it by.
 pub(super) struct Script {
@@ -56,8 +56,11 @@ impl Scripts {
         let place = format!(
             "local IN_CLUSTER = {is_cluster}\n\
              -- A waiter that has been silent for so long is passed over, and keeps its place.\n\
-             local SILENT_AFTER = {}\n",
+             local SILENT_AFTER = {}\n\
+             -- A name that was handed to a waiter stays handed for so long.\n\
+             local HANDED_FOR = {}\n",
             SILENT_AFTER.as_micros(),
+            HANDED_FOR.as_micros(),
         );
         let with_queue = |head: &str, body: &str| Script::new(&[head, &place, RECORD, QUEUE, body]);
         let with_record = |body: &str| Script::new(&[&place, RECORD, body]);

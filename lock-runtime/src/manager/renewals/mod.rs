@@ -21,6 +21,9 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, lock};
 use watched::Watched;
 
+/// When a lease is renewed of which little was granted.
+const SOON: Duration = Duration::from_millis(50);
+
 /// How often sections without an end are looked at.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -266,10 +269,22 @@ fn first_look(lease: &Lease, now: Moment) -> Moment {
     let terms = lease.terms();
     let held_too_long = terms.max_hold.map_or(Moment::NEVER, |limit| now + limit);
     let renewal = if lease.can_run_out() && lease.is_renewed() {
-        now + lease.ttl() / 3
+        now + first_renewal(lease, lease.deadline() - now)
     } else {
         Moment::NEVER
     };
     let next = held_too_long.min(renewal).min(lease.deadline());
     next.min(now + SWEEP)
+}
+
+/// After which time a lease is renewed for the first time that has so much left: when a third of it
+/// is over. One that was granted for a moment is renewed soon, but not for a body that is done
+/// before.
+fn first_renewal(lease: &Lease, left: Duration) -> Duration {
+    let third = lease.ttl() / 3;
+    if left > third * 2 {
+        third
+    } else {
+        SOON.min(left / 3)
+    }
 }

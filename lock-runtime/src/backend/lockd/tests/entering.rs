@@ -60,6 +60,7 @@ fn a_grant_out_of_the_queue_counts_from_its_claim() {
     let Answer::Granted(Grant {
         token,
         counted_from: Some(counted_from),
+        lasting: None,
     }) = stage.end(task).unwrap()
     else {
         panic!("no grant");

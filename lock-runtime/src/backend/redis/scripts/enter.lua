@@ -85,7 +85,7 @@ if question == 'q' then
   end
   join(lock, owner, {
     process = process, mode = mode, policy = policy, caller = caller, info = info, since = now,
-    deadline = wait >= 0 and now + wait or nil,
+    deadline = wait >= 0 and now + wait or nil, is_handed_to = ARGV[11] == '1',
   })
   return answer({ 'queued', next_end(lock) })
 end

@@ -1,6 +1,6 @@
 -- Ends a section that nobody else asks for: most sections end here.
 --
--- KEYS  the lock, its queue, its waiters, the refusal of the owner
+-- KEYS  the lock, its queue, its waiters, the last token, the refusal of the owner
 -- ARGV  owner, whether the body ran (1 or 0), for how long in ms the owner is refused from now on
 
 local kept = redis.call('GET', KEYS[1])

@@ -89,10 +89,13 @@ local function each_waiter(lock, visit)
       if not waiter or is_over or math.abs(silent_for) > GONE_AFTER then
         leave(lock, owner)
       else
-        from = from + 1
         waiter.owner = owner
         waiter.is_live = math.abs(silent_for) <= SILENT_AFTER
-        if visit(waiter) then
+        local is_enough = visit(waiter)
+        if not waiter.has_left then
+          from = from + 1
+        end
+        if is_enough then
           return
         end
       end
@@ -135,18 +138,46 @@ local function is_its_turn(lock, owner, mode)
   return is_free and fits(lock, mode, beside)
 end
 
--- Wakes those who may enter now, first come, first served; after a change of the assignment also
--- those who may not enter any more.
+-- Hands the name to a waiter that wants that, and can enter: it need not ask once more. It is kept
+-- for a moment only, until its process shows that it has heard of it. Whether it was there to hear.
+local function hand(lock, waiter)
+  if not lock.tokens or not waiter.is_handed_to then
+    return false
+  end
+  local token
+  if waiter.mode == 'x' then
+    token = math.max(lock.now, (redis.call('GET', lock.tokens) or 0) + 1)
+    redis.call('SET', lock.tokens, string.format('%d', token))
+  end
+  if not tell(waiter.process, 'h', waiter.owner, string.format(' %d', token or 0)) then
+    return false
+  end
+  leave(lock, waiter.owner)
+  waiter.has_left = true
+  lock.sections[#lock.sections + 1] = {
+    owner = waiter.owner, process = waiter.process, mode = waiter.mode, token = token,
+    since = lock.now, ends = lock.now + HANDED_FOR, ttl = HANDED_FOR / 1000, rest = 0,
+    info = waiter.info,
+  }
+  return true
+end
+
+-- Serves those who may enter now, first come, first served: the name is handed to them, or they
+-- are woken to ask for it. After a change of the assignment also wakes those who may not enter any
+-- more.
 local function wake(lock, and_the_refused)
-  local served, mode, is_enough = 0, nil, false
+  local woken, mode, is_enough = 0, nil, false
   each_waiter(lock, function(waiter)
     local stands = standing(lock, waiter.policy, waiter.caller)
     if stands == 'refused' and and_the_refused then
       tell(waiter.process, 'w', waiter.owner)
     elseif stands == 'enter' and waiter.is_live and not is_enough then
-      if (not mode or mode == waiter.mode) and fits(lock, waiter.mode, served) then
-        if tell(waiter.process, 'w', waiter.owner) then
-          served, mode = served + 1, waiter.mode
+      if (not mode or mode == waiter.mode) and fits(lock, waiter.mode, woken) then
+        if hand(lock, waiter) then
+          mode = waiter.mode
+          is_enough = mode == 'x'
+        elseif tell(waiter.process, 'w', waiter.owner) then
+          woken, mode = woken + 1, waiter.mode
           is_enough = mode == 'x'
         else
           -- Its process is gone, or is connecting again and will ask by itself.

@@ -217,7 +217,8 @@ end
 
 -- Says something to the process that an owner lives in. Whether anybody was there to hear it;
 -- in a cluster the others may be connected to another node, and nobody knows.
-local function tell(process, what, owner)
-  local heard = redis.call('PUBLISH', 'lock:process:' .. process, what .. string.sub(owner, 1, 16))
+local function tell(process, what, owner, more)
+  local message = what .. string.sub(owner, 1, 16) .. (more or '')
+  local heard = redis.call('PUBLISH', 'lock:process:' .. process, message)
   return heard > 0 or IN_CLUSTER
 end

@@ -4,7 +4,7 @@
 local owner, body_ran, refused_for = ARGV[1], ARGV[2] == '1', ARGV[3] * 1
 
 local lock = lock_at(KEYS[1], server_time(), kept)
-lock.queue, lock.waiters = KEYS[2], KEYS[3]
+lock.queue, lock.waiters, lock.tokens = KEYS[2], KEYS[3], KEYS[4]
 
 need_no_room(lock)
 local _, index = section_of(lock, owner)
@@ -13,7 +13,7 @@ if index then
 end
 local was_waiting = leave(lock, owner)
 if refused_for > 0 then
-  refuse(KEYS[4], refused_for)
+  refuse(KEYS[5], refused_for)
 end
 wake(lock)
 save(lock)

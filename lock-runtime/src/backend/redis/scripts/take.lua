@@ -2,7 +2,8 @@
 -- everything else that is needed to enter, so that it costs no more than it must.
 --
 -- KEYS  the lock, its queue, its waiters, the last token, the refusal of the owner
--- ARGV  owner, process, mode, ttl in ms, rest in us, policy, caller, question, wait in us, info
+-- ARGV  owner, process, mode, ttl in ms, rest in us, policy, caller, question, wait in us, info,
+--       whether the name may be handed to it later (1 or 0)
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
