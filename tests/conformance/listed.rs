@@ -45,6 +45,10 @@ pub(crate) const CONTROLS: &[(Fault, &[&str])] = &[
         &["S1::a_contender_whose_clock_is_ahead_does_not_enter_early"],
     ),
     (
+        Fault::HandsOverForLess,
+        &["S5::a_body_that_came_out_of_the_queue_is_lost_in_time"],
+    ),
+    (
         Fault::ForgetsWhenCut,
         &["L1::a_section_goes_on_after_a_short_cut"],
     ),

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::case::{Failure, Outcome, cases, ensure};
 use super::raw::Raw;
 use super::stage::{LONG, Stage};
@@ -21,6 +23,7 @@ cases! {
     "S5" [] a_body_is_not_polled_once_another_has_the_name;
     "S5" [Remote] a_body_is_lost_in_time_when_renewals_are_refused;
     "S5" [Remote] a_body_is_lost_in_time_when_renewals_are_not_answered;
+    "S5" [Remote Queue] a_body_that_came_out_of_the_queue_is_lost_in_time;
     "S5" [Breakable] a_body_is_lost_in_time_when_the_connection_is_cut;
     "S5" [] a_body_that_finishes_is_told_afterwards;
     "S5" [] a_guard_is_not_held_once_another_has_the_name;
@@ -53,6 +56,30 @@ impl Seen {
             seen: self.clone(),
             tick: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
+    }
+
+    /// Another waits until the body's lease has ended.
+    fn wait_to_follow(&self, rival: &LockManager) -> JoinHandle<Result<(), LockError>> {
+        let (request, seen) = (rival.lock("name").wait(Wait::Forever), self.clone());
+        tokio::spawn(request.run(async move || {
+            seen.another_has_it.store(true, Ordering::SeqCst);
+        }))
+    }
+
+    fn was_lost_in_time(&self, result: Result<(), LockError>) -> Outcome {
+        ensure!(
+            !self.polled_after.load(Ordering::SeqCst),
+            "the body of a lost section was polled after its successor's had begun"
+        );
+        ensure!(
+            self.dropped.load(Ordering::SeqCst),
+            "the body of a lost section was not dropped"
+        );
+        ensure!(
+            result.is_err_and(|error| error.is_lost()),
+            "the call of a lost section did not say so"
+        );
+        Ok(())
     }
 }
 
@@ -92,29 +119,37 @@ async fn lose_to_another(
             Ok(seen.begun.load(Ordering::SeqCst))
         })
         .await?;
-    let waiting = {
-        let (request, seen) = (rival.lock("name").wait(Wait::Forever), seen.clone());
-        tokio::spawn(request.run(async move || {
-            seen.another_has_it.store(true, Ordering::SeqCst);
-        }))
-    };
+    let waiting = seen.wait_to_follow(rival);
     lose();
     stage.pass(stage.ttl()).await;
     stage.soon("the successor runs", waiting).await???;
     let result = stage.soon("the lost body ends", running).await??;
-    ensure!(
-        !seen.polled_after.load(Ordering::SeqCst),
-        "the body of a lost section was polled after its successor's had begun"
-    );
-    ensure!(
-        seen.dropped.load(Ordering::SeqCst),
-        "the body of a lost section was not dropped"
-    );
-    ensure!(
-        result.is_err_and(|error| error.is_lost()),
-        "the call of a lost section did not say so"
-    );
-    Ok(())
+    seen.was_lost_in_time(result)
+}
+
+async fn a_body_that_came_out_of_the_queue_is_lost_in_time(stage: Stage) -> Outcome {
+    let (first, (manager, wire)) = (stage.first(), stage.wired().await?);
+    // Stores that hand a name over for a moment do so where a lease is longer than that.
+    let ttl = stage.ttl().max(Duration::from_secs(3));
+    let before = first.lock("name").acquire().await?;
+    let seen = Seen::default();
+    let body = seen.body();
+    let running = tokio::spawn(manager.lock("name").ttl(ttl).run(move || body));
+    stage.until_waiting(&first, "name", 1).await?;
+    let waiting = seen.wait_to_follow(&first);
+    stage.until_waiting(&first, "name", 2).await?;
+    // It is told of its grant, and cannot say anything any more.
+    wire.silence();
+    before.release().await?;
+    stage
+        .until("the body begins", async || {
+            Ok(seen.begun.load(Ordering::SeqCst))
+        })
+        .await?;
+    stage.pass(ttl).await;
+    stage.soon("the successor runs", waiting).await???;
+    let result = stage.soon("the lost body ends", running).await??;
+    seen.was_lost_in_time(result)
 }
 
 async fn a_body_is_not_polled_once_another_has_the_name(stage: Stage) -> Outcome {

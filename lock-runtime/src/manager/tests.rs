@@ -6,7 +6,9 @@ mod expiry;
 mod inside;
 mod losses;
 mod polling;
+mod renewing;
 mod shutdown;
+mod stage;
 mod store;
 
 use std::pin::Pin;

@@ -11,6 +11,7 @@ pub(crate) enum Fault {
     ExpiresEarly,
     ForgetsToExpire,
     GrantsTwice,
+    HandsOverForLess,
     AnswersAgainAnew,
     RenewalDoesNothing,
     // Tokens.

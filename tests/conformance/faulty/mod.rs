@@ -331,6 +331,18 @@ impl Backend for Faulty {
                     Poll::Pending => std::future::pending().await,
                 }
             }),
+            Fault::HandsOverForLess => {
+                let (this, request) = (self.clone(), request.clone());
+                Reply::later(async move {
+                    let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut reply).poll(cx))).await;
+                    if let Poll::Ready(answer) = first {
+                        return answer;
+                    }
+                    let answer = reply.await;
+                    drop(this.store.renew(request.lease(), request.ttl() / 4));
+                    answer
+                })
+            }
             Fault::NeverGivesUp => {
                 Self::or_never(reply, |answer| !matches!(answer, Answer::Busy(_)))
             }

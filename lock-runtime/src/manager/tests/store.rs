@@ -48,6 +48,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     tokens: u64,
+    /// For how long it keeps what it grants, where that is shorter than it was asked for.
+    keeps_for: Option<Duration>,
     held: HashMap<LockName, Section>,
     log: Vec<Entry>,
     asked: Vec<Kind>,
@@ -78,6 +80,11 @@ impl Store {
 
     pub(super) fn set(&self, kind: Kind, wire: Wire) {
         self.0.wires[kind as usize].send_replace(wire);
+    }
+
+    /// From now on it keeps what it grants for so long only, unless it is renewed.
+    pub(super) fn keep_for(&self, duration: Duration) {
+        self.0.state.lock().unwrap().keeps_for = Some(duration);
     }
 
     /// Whether somebody has the name by the store's clock.
@@ -146,12 +153,12 @@ impl Backend for Store {
     fn try_acquire(&self, request: &Request) -> Reply<Result<Answer, BackendError>> {
         let (name, owner, ttl) = (request.name().clone(), request.owner(), request.ttl());
         let asked = self.reply(Kind::Acquire, move |state, now| {
-            let tokens = &mut state.tokens;
+            let (tokens, keeps_for) = (&mut state.tokens, state.keeps_for);
             let mut new = || {
                 *tokens += 1;
                 Section {
                     owner,
-                    ends: now + ttl,
+                    ends: now + keeps_for.unwrap_or(ttl),
                     token: *tokens,
                 }
             };
@@ -160,14 +167,18 @@ impl Backend for Store {
                 *section = new();
             }
             if section.owner == owner {
-                (true, Ok(section.token))
+                (true, Ok((section.token, keeps_for)))
             } else {
                 (false, Err(section.ends - now))
             }
         });
         Reply::later(async move {
             Ok(match asked.await? {
-                Ok(token) => Answer::Granted(Grant::new(Some(backend::token(token)?))),
+                Ok((token, keeps_for)) => {
+                    let mut grant = Grant::new(Some(backend::token(token)?));
+                    grant.lasting = keeps_for;
+                    Answer::Granted(grant)
+                }
                 Err(left) => Answer::Busy(Busy::new().look_again(left)),
             })
         })
