@@ -99,7 +99,12 @@ pub(crate) fn detach_failed(lease: &Lease, error: &dyn std::error::Error) {
 }
 
 /// The connection to a backend was lost; it is made anew, for as long as that takes.
-#[cfg(any(all(unix, feature = "lockd"), feature = "postgres", feature = "redis"))]
+#[cfg(any(
+    all(unix, feature = "lockd"),
+    feature = "etcd",
+    feature = "postgres",
+    feature = "redis"
+))]
 #[cold]
 pub(crate) fn out_of_reach(backend: &dyn std::fmt::Display, why: &dyn std::fmt::Display) {
     warn!(
@@ -109,7 +114,12 @@ pub(crate) fn out_of_reach(backend: &dyn std::fmt::Display, why: &dyn std::fmt::
 }
 
 /// A connection that was lost is there again.
-#[cfg(any(all(unix, feature = "lockd"), feature = "postgres", feature = "redis"))]
+#[cfg(any(
+    all(unix, feature = "lockd"),
+    feature = "etcd",
+    feature = "postgres",
+    feature = "redis"
+))]
 #[cold]
 pub(crate) fn back_in_reach(backend: &dyn std::fmt::Display) {
     tracing::info!(target: "lock_runtime", "{backend} is in reach again");

@@ -13,6 +13,7 @@ use super::fault::{self, Place, Trouble};
 use super::keys::{Keys, end_of};
 use super::record::{Record, Stored};
 use super::settings::Settings;
+use crate::observe;
 
 /// A server that has not answered within this time is given up, and the next one is asked. A
 /// cluster that elects a leader is silent for one or two of its election timeouts.
@@ -64,6 +65,8 @@ struct Making {
     pause: Duration,
     /// Until when nobody tries again, and why.
     failed: Option<(Instant, Trouble)>,
+    /// The log says that there is none.
+    is_told: bool,
 }
 
 impl Connected {
@@ -141,6 +144,9 @@ impl Link {
                     making.failed = None;
                     making.pause = FIRST_PAUSE;
                     self.changed.send_replace(connected.number);
+                    if std::mem::take(&mut making.is_told) {
+                        observe::back_in_reach(&self.settings);
+                    }
                     return Ok(connected);
                 }
                 Err(failed) => {
@@ -153,6 +159,10 @@ impl Link {
             }
         }
         let trouble = trouble.unwrap_or_else(|| Trouble::Passing(fault::not_connected()));
+        // The first connection is somebody's, who is told.
+        if *self.changed.borrow() > 0 && !std::mem::replace(&mut making.is_told, true) {
+            observe::out_of_reach(&self.settings, &trouble.clone().into_error());
+        }
         let pause = making.pause.max(FIRST_PAUSE);
         let jittered = pause.mul_f64(rand::random_range(0.5..1.0));
         making.failed = Some((Instant::now() + jittered, trouble.clone()));
