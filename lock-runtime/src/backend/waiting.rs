@@ -80,40 +80,20 @@ struct Waiter {
     standing: Mutex<Standing>,
 }
 
-/// What a waiter knows of its place in the queue.
+/// What was said to a waiter.
 #[derive(Debug, Default)]
 struct Standing {
     has_given_up: bool,
-    /// How many questions are under way.
-    questions: usize,
-    /// When the question was sent that the store answered last, with a place in the queue.
-    queued_at: Option<Moment>,
-    /// What the store has handed to it since.
+    /// What the store has handed to it.
     handed: Option<Grant>,
 }
 
 impl Waiter {
-    /// What comes before the answer may be older than what the answer says.
-    fn question_begins(&self) {
-        let mut standing = lock(&self.standing);
-        standing.questions += 1;
-        standing.queued_at = None;
-        standing.handed = None;
-    }
-
-    fn question_ends(&self, queued_at: Option<Moment>) {
-        let mut standing = lock(&self.standing);
-        standing.questions -= 1;
-        if standing.questions == 0 {
-            standing.queued_at = queued_at;
-        }
-    }
-
     /// Takes what was handed to it, if there is time left to renew it.
     fn take_handed(&self, now: Moment) -> Option<Grant> {
-        let mut standing = lock(&self.standing);
-        let (grant, queued_at) = (standing.handed.take()?, standing.queued_at.take()?);
-        (now + LEFT_TO_RENEW <= queued_at + HANDED_FOR).then_some(grant)
+        let grant = lock(&self.standing).handed.take()?;
+        let asked = grant.counted_from?;
+        (asked <= now && now + LEFT_TO_RENEW <= asked + HANDED_FOR).then_some(grant)
     }
 }
 
@@ -125,19 +105,16 @@ impl Waiters {
         }
     }
 
-    /// The store has handed the name to this one, for [`HANDED_FOR`]. Somebody who is asking just
-    /// now is told so by the answer.
+    /// The store has handed the name to this one, for [`HANDED_FOR`].
     ///
-    /// The lease is counted from the last question that the store answered with a place in the
-    /// queue, and so had seen when it handed the name over.
+    /// `asked` is the moment of the last question that the store had seen then, which has to come
+    /// from the store together with what it says: messages and answers may overtake each other. The
+    /// lease is counted from there, so that one that comes too late is of no use.
     #[cfg(any(feature = "redis", feature = "postgres"))]
-    pub(crate) fn hand(&self, owner: OwnerId, token: Option<FencingToken>) {
+    pub(crate) fn hand(&self, owner: OwnerId, token: Option<FencingToken>, asked: Moment) {
         if let Some(waiter) = lock(&self.0).get(&owner) {
-            let mut standing = lock(&waiter.standing);
-            standing.handed = standing
-                .queued_at
-                .map(|at| Grant::new(token).counted_from(at).lasting(HANDED_FOR));
-            drop(standing);
+            let grant = Grant::new(token).counted_from(asked).lasting(HANDED_FOR);
+            lock(&waiter.standing).handed = Some(grant);
             waiter.reason.notify_one();
         }
     }
@@ -158,7 +135,8 @@ impl Waiters {
         }
     }
 
-    /// Asks until the name is granted or refused, or the time of the request is up.
+    /// Asks until the name is granted or refused, or the time of the request is up. `ask` is told
+    /// at which moment it asks.
     ///
     /// # Errors
     ///
@@ -172,7 +150,7 @@ impl Waiters {
         self: Arc<Self>,
         clock: Clock,
         request: Request,
-        mut ask: impl FnMut(Question) -> A,
+        mut ask: impl FnMut(Question, Moment) -> A,
     ) -> Result<Answer, BackendError>
     where
         A: Future<Output = Result<Answer, Failure>>,
@@ -190,11 +168,7 @@ impl Waiters {
                 Some(deadline) if asked >= deadline => Question::Last,
                 Some(_) => Question::Queue,
             };
-            place.waiter.question_begins();
-            let answer = ask(question).await;
-            let is_queued = question == Question::Queue && matches!(answer, Ok(Answer::Busy(_)));
-            place.waiter.question_ends(is_queued.then_some(asked));
-            let answer = match answer {
+            let answer = match ask(question, asked).await {
                 Ok(Answer::Granted(grant)) => {
                     // The store had seen this question when it granted, so the lease is counted
                     // from it, unless it began even earlier.

@@ -224,7 +224,7 @@ impl EtcdBackend {
         let waiters = Arc::clone(&shared.waiters);
         let clock = shared.clock.clone();
         let asked = request.clone();
-        Reply::later(waiters.wait(clock, asked, move |question| {
+        Reply::later(waiters.wait(clock, asked, move |question, _| {
             let (shared, attempt) = (Arc::clone(&shared), Arc::clone(&attempt));
             // A release waits for the answer, and nobody else may be there to drive it.
             let asking = tokio::spawn(shared.ask(attempt, request.clone(), question));

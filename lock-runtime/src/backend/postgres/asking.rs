@@ -158,8 +158,7 @@ impl Shared {
         // When the question was sent that was granted.
         let granted = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&granted);
-        let ask = move |question| {
-            let now = asked_of.clock.now();
+        let ask = move |question, now| {
             // Whoever asks before it has to show itself was told to.
             let was_told = last_asked.is_none_or(|last| now < last + SHOWN_EVERY);
             last_asked = Some(now);

@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::{Shared, fault};
 use crate::backend::waiting::{Failure, Question, SHOWN_EVERY, may_be_handed};
 use crate::backend::{Answer, Grant, Request};
-use crate::clock::{Clock, Moment};
+use crate::clock::Moment;
 use crate::error::BackendError;
 use crate::lease::Lease;
 use crate::options::AuthPolicy;
@@ -27,6 +27,11 @@ pub(super) fn ms(duration: Duration) -> String {
 
 pub(super) fn us(duration: Duration) -> String {
     duration.as_nanos().div_ceil(1_000).to_string()
+}
+
+/// The moment of a question, which means nothing to anybody else.
+fn stamp(asked: Moment) -> String {
+    asked.as_nanos().to_string()
 }
 
 /// An owner with its secret, in 48 digits, as the store compares it; the public number first.
@@ -94,10 +99,10 @@ impl Shared {
         let asking = Arc::new(asking);
         let waiters = Arc::clone(&self.line.ears().waiters);
         let answer = waiters
-            .wait(clock.clone(), request, move |question| {
+            .wait(clock, request, move |question, now| {
                 let asking = Arc::clone(&asking);
-                let wait = wait_us(&clock, until);
-                async move { asking.ask(question, &wait).await }
+                let wait = wait_us(now, until);
+                async move { asking.ask(question, now, &wait).await }
             })
             .await;
         asked.is_granted = matches!(answer, Ok(Answer::Granted(_)));
@@ -145,12 +150,12 @@ impl Shared {
 }
 
 impl Asking {
-    async fn ask(&self, question: Question, wait: &str) -> Result<Answer, Failure> {
+    async fn ask(&self, question: Question, now: Moment, wait: &str) -> Result<Answer, Failure> {
         let owner = self.request.owner().id();
         let sections = &self.shared.line.ears().sections;
         let over = self.shared.line.up()?;
         let is_woken = sections.question_begins(owner, over);
-        let answer = self.ask_once(question, wait, is_woken, over).await;
+        let answer = self.ask_once(question, now, wait, is_woken, over).await;
         sections.question_ends(owner);
         answer
     }
@@ -158,13 +163,14 @@ impl Asking {
     async fn ask_once(
         &self,
         question: Question,
+        now: Moment,
         wait: &str,
         is_woken: bool,
         over: u64,
     ) -> Result<Answer, Failure> {
         let shared = &self.shared;
         if question == Question::Queue && self.is_queued.load(Ordering::Relaxed) && !is_woken {
-            let next_end = self.refresh().await?;
+            let next_end = self.refresh(now).await?;
             if next_end != ASK {
                 return Ok(answers::queued(next_end));
             }
@@ -197,6 +203,7 @@ impl Asking {
                     wait,
                     &self.info,
                     if self.may_be_handed { "1" } else { "0" },
+                    &stamp(now),
                 ],
             )
             .await?;
@@ -219,7 +226,7 @@ impl Asking {
 
     /// Shows that it is alive, together with others. Whether it should ask for itself, or else
     /// when something ends.
-    async fn refresh(&self) -> Result<i64, Failure> {
+    async fn refresh(&self, now: Moment) -> Result<i64, Failure> {
         let Keys {
             lock,
             queue,
@@ -227,7 +234,8 @@ impl Asking {
             ..
         } = self.keys.clone();
         let (policy, caller) = (self.policy().to_owned(), self.caller().to_owned());
-        let arguments = vec![self.owner.clone(), self.mode.clone(), policy, caller];
+        let (owner, mode, asked) = (self.owner.clone(), self.mode.clone(), stamp(now));
+        let arguments = vec![owner, mode, policy, caller, asked];
         let refresh = Small {
             bucket: self.keys.bucket(),
             keys: vec![lock, queue, waiters],
@@ -259,10 +267,10 @@ impl Drop for Asked {
 }
 
 /// What is left of a wait; less than zero waits for ever.
-fn wait_us(clock: &Clock, until: Option<Moment>) -> String {
+fn wait_us(now: Moment, until: Option<Moment>) -> String {
     match until {
         None => "0".to_owned(),
         Some(Moment::NEVER) => "-1".to_owned(),
-        Some(until) => us(until - clock.now()),
+        Some(until) => us(until - now),
     }
 }

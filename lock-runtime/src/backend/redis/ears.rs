@@ -2,8 +2,9 @@
 //!
 //! A message is a letter and the public number of an owner, `w0123456789abcdef`: `w` wakes a
 //! waiter, `f` says that a section was ended by force, `a` that it was adopted. `h` says that the
-//! name was handed to a waiter; the fencing token follows, and is 0 where there is none:
-//! `h0123456789abcdef 1763712000000000`.
+//! name was handed to a waiter; the fencing token follows, which is 0 where there is none, and the
+//! moment of the last question that Redis had seen of this waiter, by the waiter's own clock:
+//! `h0123456789abcdef 1763712000000000 93784000000000`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
 
 use crate::backend::waiting::Waiters;
+use crate::clock::Moment;
 use crate::error::Lost;
 use crate::fencing::FencingToken;
 use crate::lease::Lease;
@@ -66,7 +68,7 @@ impl Ears {
         let Ok(message) = std::str::from_utf8(message) else {
             return;
         };
-        let (message, token) = message.split_once(' ').unwrap_or((message, ""));
+        let (message, more) = message.split_once(' ').unwrap_or((message, ""));
         let Some((what, owner)) = message.split_at_checked(1) else {
             return;
         };
@@ -75,11 +77,11 @@ impl Ears {
         };
         match what {
             "h" => {
-                let Some(token) = handed_token(token) else {
+                let Some((token, asked)) = handed(more) else {
                     return;
                 };
                 self.sections.wake(owner);
-                self.waiters.hand(owner, token);
+                self.waiters.hand(owner, token, asked);
             }
             "w" => {
                 self.sections.wake(owner);
@@ -92,12 +94,14 @@ impl Ears {
     }
 }
 
-/// The token of what was handed over, if such a grant has one.
-fn handed_token(text: &str) -> Option<Option<FencingToken>> {
-    match text.parse().ok()? {
-        0 => Some(None),
-        token => FencingToken::new(token).map(Some),
-    }
+/// The token of what was handed over, if such a grant has one, and when it was asked for.
+fn handed(text: &str) -> Option<(Option<FencingToken>, Moment)> {
+    let (token, asked) = text.split_once(' ')?;
+    let token = match token.parse().ok()? {
+        0 => None,
+        token => Some(FencingToken::new(token)?),
+    };
+    Some((token, Moment::from_nanos(asked.parse().ok()?)))
 }
 
 fn owner_id(text: &str) -> Option<OwnerId> {
@@ -174,8 +178,10 @@ mod tests {
             "w12",
             "x0123456789abcdef",
             "h0123456789abcdef",
-            "h0123456789abcdef x",
-            "h0123456789abcdef 9007199254740992",
+            "h0123456789abcdef 7",
+            "h0123456789abcdef 7 x",
+            "h0123456789abcdef x 7",
+            "h0123456789abcdef 9007199254740992 7",
             "w0123456789abcdeg",
             "wü",
         ] {

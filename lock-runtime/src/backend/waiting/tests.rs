@@ -47,7 +47,7 @@ impl Waiting {
         answers.reverse();
         let clock = self.time.clock();
         let started = clock.now();
-        let ask = move |question| {
+        let ask = move |question, _| {
             let after = clock.now() - started;
             let after = u64::try_from(after.as_millis()).unwrap();
             self.questions.borrow_mut().push((after, question));
@@ -155,52 +155,45 @@ mod handed {
         assert!(poll(&mut wait).is_none());
         let asked = waiting.time.clock().now();
         waiting.time.advance(Duration::from_millis(300));
-        waiters.hand(owner, token());
+        waiters.hand(owner, token(), asked);
         // Of what the store had seen when it handed it over, and for as long as it keeps it.
         let grant = Grant::new(token()).counted_from(asked).lasting(HANDED_FOR);
         assert_eq!(poll(&mut wait).unwrap().unwrap(), Answer::Granted(grant));
         assert_eq!(waiting.questions(), [(0, Question::Queue)]);
         drop(wait);
         // Nobody is handed anything who does not wait.
-        waiters.hand(owner, token());
+        waiters.hand(owner, token(), asked);
     }
 
     #[test]
     fn what_was_handed_over_too_long_ago_is_asked_for() {
         let waiting = Waiting::of(Wait::Forever);
         let (waiters, owner) = (Arc::clone(&waiting.waiters), waiting.request.owner().id());
-        let mut wait = waiting.begin(vec![Ok(busy()), Ok(granted())]);
+        let mut wait = waiting.begin(vec![Ok(busy()), Ok(busy()), Ok(granted())]);
         assert!(poll(&mut wait).is_none());
-        // Nobody polls it meanwhile: the last question that was answered is an old one.
+        let asked = waiting.time.clock().now();
+        // It has asked again since, and stands in the queue anew: the message is from before that.
         waiting
             .time
             .advance(HANDED_FOR - LEFT_TO_RENEW + Duration::from_nanos(1));
-        waiters.hand(owner, token());
+        assert!(poll(&mut wait).is_none());
+        waiters.hand(owner, token(), asked);
         let now = waiting.time.clock().now();
         let answer = poll(&mut wait).unwrap().unwrap();
         assert_eq!(answer, Answer::Granted(Grant::new(None).counted_from(now)));
-        assert_eq!(waiting.questions().len(), 2);
+        assert_eq!(waiting.questions().len(), 3);
     }
 
     #[test]
-    fn what_comes_while_a_question_is_under_way_is_left_to_its_answer() {
+    fn what_was_handed_over_for_a_question_of_the_future_is_asked_for() {
         let waiting = Waiting::of(Wait::Forever);
         let (waiters, owner) = (Arc::clone(&waiting.waiters), waiting.request.owner().id());
-        // The name was handed over and taken back, and the waiter queued anew, before it heard of
-        // the first of that: the answer to a question comes after the push.
-        let asked = std::cell::Cell::new(0);
-        let ask = |_| {
-            asked.set(asked.get() + 1);
-            if asked.get() <= 3 {
-                waiters.hand(owner, token());
-            }
-            std::future::ready(Ok(busy()))
-        };
-        let (clock, request) = (waiting.time.clock(), waiting.request.clone());
-        let mut wait = Box::pin(Arc::clone(&waiters).wait(clock, request, ask));
+        let mut wait = waiting.begin(vec![Ok(busy()), Ok(granted())]);
         assert!(poll(&mut wait).is_none());
-        // The push was no more than a reason to ask.
-        assert_eq!(asked.get(), 4);
+        let now = waiting.time.clock().now();
+        waiters.hand(owner, token(), now + Duration::from_nanos(1));
+        let answer = poll(&mut wait).unwrap().unwrap();
+        assert_eq!(answer, Answer::Granted(Grant::new(None).counted_from(now)));
     }
 
     #[test]
@@ -209,7 +202,7 @@ mod handed {
         let (waiters, owner) = (Arc::clone(&waiting.waiters), waiting.request.owner().id());
         let mut wait = waiting.begin(vec![]);
         assert!(poll(&mut wait).is_none());
-        waiters.hand(owner, token());
+        waiters.hand(owner, token(), waiting.time.clock().now());
         waiters.give_up(owner);
         assert_eq!(poll(&mut wait).unwrap().unwrap(), busy());
     }

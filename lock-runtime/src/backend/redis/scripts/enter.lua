@@ -73,7 +73,7 @@ local ahead = 0
 if lock.queue_until then
   local rank = redis.call('ZRANK', lock.queue, owner)
   if question == 'q' and rank then
-    show(lock, owner)
+    show(lock, owner, ARGV[12])
     return answer({ 'queued', next_end(lock) })
   end
   ahead = rank or redis.call('ZCARD', lock.queue)
@@ -86,7 +86,7 @@ if question == 'q' then
   join(lock, owner, {
     process = process, mode = mode, policy = policy, caller = caller, info = info, since = now,
     deadline = wait >= 0 and now + wait or nil, is_handed_to = ARGV[11] == '1',
-  })
+  }, ARGV[12])
   return answer({ 'queued', next_end(lock) })
 end
 

@@ -1,5 +1,6 @@
 -- The queue of a lock: a sorted set of owners by when they came, and a hash with what each of
--- them asked for and, under `s` and the owner, when it last showed itself.
+-- them asked for and, under `s` and the owner, when it last showed itself: by the server's clock,
+-- and by its own, which means nothing here and is told back to it.
 
 -- A waiter that has been silent for so long is gone.
 local GONE_AFTER = 60000000
@@ -46,11 +47,15 @@ local function keep_queue(lock)
   end
 end
 
-local function join(lock, owner, waiter)
+local function shown(lock, asked)
+  return string.format('%d %s', lock.now, asked)
+end
+
+local function join(lock, owner, waiter, asked)
   local last = redis.call('ZRANGE', lock.queue, 0, 0, 'REV', 'WITHSCORES')
   local place = math.max(lock.now, (last[2] or 0) + 1)
   redis.call('ZADD', lock.queue, string.format('%d', place), owner)
-  redis.call('HSET', lock.waiters, owner, cmsgpack.pack(waiter), 's' .. owner, lock.now)
+  redis.call('HSET', lock.waiters, owner, cmsgpack.pack(waiter), 's' .. owner, shown(lock, asked))
   if waits_for_permits(waiter.mode) then
     lock.permits = lock.permits or { waiting = 0 }
     lock.permits.number = tonumber(string.sub(waiter.mode, 2))
@@ -61,8 +66,8 @@ local function join(lock, owner, waiter)
   lock.changed = true
 end
 
-local function show(lock, owner)
-  redis.call('HSET', lock.waiters, 's' .. owner, lock.now)
+local function show(lock, owner, asked)
+  redis.call('HSET', lock.waiters, 's' .. owner, shown(lock, asked))
   keep_queue(lock)
 end
 
@@ -82,14 +87,16 @@ local function each_waiter(lock, visit)
     end
     local found = redis.call('HMGET', lock.waiters, unpack(fields))
     for index, owner in ipairs(owners) do
-      local details, silent_for = found[2 * index - 1], lock.now - (found[2 * index] or 0)
+      local details = found[2 * index - 1]
+      local shown_at, asked = string.match(found[2 * index] or '', '^(%-?%d+) (%d+)$')
+      local silent_for = lock.now - (shown_at or 0)
       local waiter = details and cmsgpack.unpack(details)
       local is_over = waiter and waiter.deadline and waiter.deadline + SILENT_AFTER < lock.now
       -- One that was seen in the future was seen before the server's clock was put back.
       if not waiter or is_over or math.abs(silent_for) > GONE_AFTER then
         leave(lock, owner)
       else
-        waiter.owner = owner
+        waiter.owner, waiter.asked = owner, asked
         waiter.is_live = math.abs(silent_for) <= SILENT_AFTER
         local is_enough = visit(waiter)
         if not waiter.has_left then
@@ -149,7 +156,8 @@ local function hand(lock, waiter)
     token = math.max(lock.now, (redis.call('GET', lock.tokens) or 0) + 1)
     redis.call('SET', lock.tokens, string.format('%d', token))
   end
-  if not tell(waiter.process, 'h', waiter.owner, string.format(' %d', token or 0)) then
+  local more = string.format(' %d %s', token or 0, waiter.asked)
+  if not tell(waiter.process, 'h', waiter.owner, more) then
     return false
   end
   leave(lock, waiter.owner)
@@ -181,7 +189,8 @@ local function wake(lock, and_the_refused)
           is_enough = mode == 'x'
         else
           -- Its process is gone, or is connecting again and will ask by itself.
-          redis.call('HSET', lock.waiters, 's' .. waiter.owner, lock.now - 2 * SILENT_AFTER)
+          local long_ago = string.format('%d %s', lock.now - 2 * SILENT_AFTER, waiter.asked)
+          redis.call('HSET', lock.waiters, 's' .. waiter.owner, long_ago)
         end
       else
         is_enough = true

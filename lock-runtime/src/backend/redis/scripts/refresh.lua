@@ -2,7 +2,8 @@
 -- itself (-1 for never), or with -2: then it has reason to ask for itself.
 --
 -- KEYS  the lock, its queue, its waiters, for each of them
--- ARGV  owner, mode, policy, caller, for each of them
+-- ARGV  owner, mode, policy, caller, the moment of this question by the clock of who asks, for each
+--       of them
 
 local now = server_time()
 local locks, answers = {}, {}
@@ -17,9 +18,9 @@ for index = 1, #KEYS / 3 do
     lock.queue, lock.waiters = KEYS[3 * index - 1], KEYS[3 * index]
     locks[key] = lock
   end
-  local owner = ARGV[4 * index - 3]
+  local owner = ARGV[5 * index - 4]
   if lock.queue_until and redis.call('ZRANK', lock.queue, owner) then
-    show(lock, owner)
+    show(lock, owner, ARGV[5 * index])
     answers[index] = next_end(lock)
   else
     answers[index] = -2
@@ -27,8 +28,8 @@ for index = 1, #KEYS / 3 do
 end
 
 for index = 1, #KEYS / 3 do
-  local lock, owner, mode = locks[KEYS[3 * index - 2]], ARGV[4 * index - 3], ARGV[4 * index - 2]
-  local stands = standing(lock, ARGV[4 * index - 1], ARGV[4 * index])
+  local lock, owner, mode = locks[KEYS[3 * index - 2]], ARGV[5 * index - 4], ARGV[5 * index - 3]
+  local stands = standing(lock, ARGV[5 * index - 2], ARGV[5 * index - 1])
   local may_enter = stands == 'enter' and fits(lock, mode, 0) and is_its_turn(lock, owner, mode)
   if may_enter or stands == 'refused' or section_of(lock, owner) then
     answers[index] = -2
