@@ -5,7 +5,7 @@ use std::time::Duration;
 use lock_runtime::{LockErrorKind, Wait};
 use servers::EtcdCluster;
 
-use crate::support::{is_free, manager, soon, until, until_free, until_waiting};
+use crate::support::{is_free, manager, managers, soon, until, until_free, until_waiting};
 
 /// A lease that outlives an election.
 const TTL: Duration = Duration::from_secs(15);
@@ -13,10 +13,7 @@ const TTL: Duration = Duration::from_secs(15);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_killed_is_followed() {
     let mut cluster = EtcdCluster::start();
-    let (holder, other) = (
-        manager(&cluster.url(), "kill").await,
-        manager(&cluster.url(), "kill").await,
-    );
+    let (holder, other) = managers(&cluster.url(), "kill").await;
     let guard = holder.lock("name").ttl(TTL).acquire().await.expect("free");
     let token = guard.fencing_token();
     let waiting = tokio::spawn(other.lock("name").wait(Wait::Forever).acquire());
@@ -39,10 +36,7 @@ async fn a_leader_that_is_killed_is_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_stands_still_is_followed() {
     let mut cluster = EtcdCluster::start();
-    let (holder, other) = (
-        manager(&cluster.url(), "still").await,
-        manager(&cluster.url(), "still").await,
-    );
+    let (holder, other) = managers(&cluster.url(), "still").await;
     let guard = holder.lock("name").ttl(TTL).acquire().await.expect("free");
     let waiting = tokio::spawn(other.lock("name").wait(Wait::Forever).acquire());
     until_waiting(&holder, "name", 1).await;

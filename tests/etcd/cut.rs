@@ -5,7 +5,9 @@ use std::time::Duration;
 use lock_runtime::Wait;
 use servers::{Etcd, Proxy};
 
-use crate::support::{SHORT, is_free, keys, manager, soon, until, until_free, until_waiting};
+use crate::support::{
+    SHORT, enters_and_leaves, is_free, keys, manager, soon, until, until_free, until_waiting,
+};
 
 /// Managers: one whose way to the shared server can be disturbed, and one that is undisturbed.
 async fn pair(namespace: &str) -> (Proxy, lock_runtime::LockManager, lock_runtime::LockManager) {
@@ -26,12 +28,7 @@ async fn a_waiter_comes_back_after_a_cut() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     proxy.mend();
     guard.release().await.expect("still held");
-    let guard = soon("the waiter enters", waiting).await.expect("no panic");
-    guard
-        .expect("its turn")
-        .release()
-        .await
-        .expect("still held");
+    enters_and_leaves("the waiter enters", waiting).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,12 +41,7 @@ async fn a_waiter_comes_back_after_a_release_that_it_did_not_hear_of() {
     guard.release().await.expect("still held");
     tokio::time::sleep(Duration::from_millis(300)).await;
     proxy.mend();
-    let guard = soon("the waiter enters", waiting).await.expect("no panic");
-    guard
-        .expect("its turn")
-        .release()
-        .await
-        .expect("still held");
+    enters_and_leaves("the waiter enters", waiting).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,14 +62,7 @@ async fn a_dead_waiter_is_followed_soon() {
         .await
         .expect("still held");
     proxy.mend();
-    let guard = soon("who was cut off enters", dead)
-        .await
-        .expect("no panic");
-    guard
-        .expect("its turn")
-        .release()
-        .await
-        .expect("still held");
+    enters_and_leaves("who was cut off enters", dead).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,12 +274,7 @@ async fn a_place_whose_answer_was_lost_is_kept() {
     let guard = guard.expect("no panic").expect("its turn");
     assert!(!next.is_finished(), "it was passed");
     guard.release().await.expect("still held");
-    let guard = soon("the next one enters", next).await.expect("no panic");
-    guard
-        .expect("its turn")
-        .release()
-        .await
-        .expect("still held");
+    enters_and_leaves("the next one enters", next).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

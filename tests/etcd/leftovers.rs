@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use servers::{Etcd, Proxy};
 
-use crate::support::{SHORT, is_free, keys, manager, until, until_waiting};
+use crate::support::{SHORT, is_free, keys, manager, managers, until, until_waiting};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_names_leave_nothing() {
@@ -37,10 +37,7 @@ async fn ten_thousand_names_leave_nothing() {
 async fn a_crowd_that_waits_leaves_nothing() {
     const WAITERS: usize = 50;
     let server = Etcd::start();
-    let (holder, other) = (
-        manager(&server.url(), "crowd").await,
-        manager(&server.url(), "crowd").await,
-    );
+    let (holder, other) = managers(&server.url(), "crowd").await;
     let guard = holder.lock("name").acquire().await.expect("free");
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..WAITERS {
@@ -57,10 +54,7 @@ async fn a_crowd_that_waits_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_requests_leave_nothing() {
     let server = Etcd::start();
-    let (holder, other) = (
-        manager(&server.url(), "refused").await,
-        manager(&server.url(), "refused").await,
-    );
+    let (holder, other) = managers(&server.url(), "refused").await;
     let guard = holder.lock("name").acquire().await.expect("free");
     for _ in 0..100 {
         assert!(!is_free(&other, "name").await.expect("it answers"));
@@ -106,10 +100,7 @@ async fn who_was_cancelled_before_it_knew_of_its_place_waits_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_manager_that_is_gone_has_left_ends_by_itself() {
     let server = Etcd::start();
-    let (gone, holder) = (
-        manager(&server.url(), "gone").await,
-        manager(&server.url(), "gone").await,
-    );
+    let (gone, holder) = managers(&server.url(), "gone").await;
     let guard = holder.lock("held").ttl(SHORT).acquire().await;
     let waiting = tokio::spawn(gone.lock("held").ttl(SHORT).acquire());
     until_waiting(&holder, "held", 1).await;

@@ -3,15 +3,15 @@
 use lock_runtime::{LockErrorKind, Wait};
 use servers::Etcd;
 
-use crate::support::{LONG, SHORT, is_free, manager, soon, until, until_free, until_waiting};
+use crate::support::{
+    LONG, SHORT, enters_and_leaves, is_free, manager, managers, soon, until, until_free,
+    until_waiting,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_section_outlives_a_server_that_is_killed() {
     let mut server = Etcd::start();
-    let (holder, other) = (
-        manager(&server.url(), "kill").await,
-        manager(&server.url(), "kill").await,
-    );
+    let (holder, other) = managers(&server.url(), "kill").await;
     let guard = holder.lock("held").acquire().await.expect("free");
     server.kill();
     server.start_again();
@@ -40,22 +40,14 @@ async fn a_section_that_is_renewed_outlives_a_short_silence() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiter_enters_after_the_server_was_killed() {
     let mut server = Etcd::start();
-    let (holder, other) = (
-        manager(&server.url(), "queue").await,
-        manager(&server.url(), "queue").await,
-    );
+    let (holder, other) = managers(&server.url(), "queue").await;
     let guard = holder.lock("held").acquire().await.expect("free");
     let waiting = tokio::spawn(other.lock("held").acquire());
     until_waiting(&holder, "held", 1).await;
     server.kill();
     server.start_again();
     guard.release().await.expect("still held");
-    let guard = soon("the waiter enters", waiting).await.expect("no panic");
-    guard
-        .expect("its turn")
-        .release()
-        .await
-        .expect("still held");
+    enters_and_leaves("the waiter enters", waiting).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,10 +67,7 @@ async fn a_server_that_is_away_for_too_long_is_told_of() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_is_told_before_a_server_that_stood_still_lets_another_in() {
     let server = Etcd::start();
-    let (holder, other) = (
-        manager(&server.url(), "still").await,
-        manager(&server.url(), "still").await,
-    );
+    let (holder, other) = managers(&server.url(), "still").await;
     let guard = holder.lock("name").ttl(2 * SHORT).acquire().await;
     let guard = guard.expect("free");
     let waiting = tokio::spawn(other.lock("name").ttl(LONG).wait(Wait::Forever).acquire());

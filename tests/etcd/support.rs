@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use lock_runtime::{LockError, LockManager};
+use lock_runtime::{Guard, LockError, LockManager};
 use servers::Etcd;
+use tokio::task::JoinHandle;
 
 /// The shortest lease of a server that is alone.
 pub(crate) const SHORT: Duration = Duration::from_secs(1);
@@ -19,6 +20,19 @@ pub(crate) async fn manager(url: &str, namespace: &str) -> LockManager {
     let builder = LockManager::builder().url(url).namespace(namespace);
     let connected = builder.ttl(LONG).wait(PATIENCE).connect().await;
     connected.expect("a manager")
+}
+
+/// Two of them, as if they were two processes.
+pub(crate) async fn managers(url: &str, namespace: &str) -> (LockManager, LockManager) {
+    let one = manager(url, namespace).await;
+    (one, manager(url, namespace).await)
+}
+
+/// Somebody who waits comes to its turn, and gives it back.
+pub(crate) async fn enters_and_leaves(what: &str, waiting: JoinHandle<Result<Guard, LockError>>) {
+    let guard = soon(what, waiting).await.expect("no panic");
+    let released = guard.expect("its turn").release().await;
+    released.expect("still held");
 }
 
 /// Waits until something is so.

@@ -3,7 +3,9 @@
 use lock_runtime::{LockErrorKind, Lost};
 use servers::Etcd;
 
-use crate::support::{is_free, keys, manager, soon, until_free, until_waiting};
+use crate::support::{
+    enters_and_leaves, is_free, keys, manager, managers, soon, until_free, until_waiting,
+};
 
 /// The lease that a key belongs to, as `etcdctl` takes it.
 fn lease_of(server: &Etcd, key: &str) -> String {
@@ -45,10 +47,7 @@ async fn a_holder_whose_key_is_deleted_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_gives_a_section_away_and_who_is_forced_out_are_told_at_once() {
     let server = Etcd::shared();
-    let (holder, other) = (
-        manager(&server.url(), "told").await,
-        manager(&server.url(), "told").await,
-    );
+    let (holder, other) = managers(&server.url(), "told").await;
     let guard = holder.lock("adopted").acquire().await.expect("free");
     let watch = guard.watch();
     let ticket = guard.ticket().expect("held");
@@ -77,31 +76,20 @@ async fn who_gives_a_section_away_and_who_is_forced_out_are_told_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiter_whose_place_is_deleted_takes_another() {
     let server = Etcd::shared();
-    let (holder, other) = (
-        manager(&server.url(), "place").await,
-        manager(&server.url(), "place").await,
-    );
+    let (holder, other) = managers(&server.url(), "place").await;
     let guard = holder.lock("name").acquire().await.expect("free");
     let waiting = tokio::spawn(other.lock("name").acquire());
     until_waiting(&holder, "name", 1).await;
     server.control(&["del", "locks/place/name queue/", "--prefix"]);
     until_waiting(&holder, "name", 1).await;
     guard.release().await.expect("still held");
-    let guard = soon("the waiter enters", waiting).await.expect("no panic");
-    guard
-        .expect("its turn")
-        .release()
-        .await
-        .expect("still held");
+    enters_and_leaves("the waiter enters", waiting).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compaction_takes_nothing_from_those_who_wait() {
     let mut server = Etcd::start();
-    let (holder, other) = (
-        manager(&server.url(), "compact").await,
-        manager(&server.url(), "compact").await,
-    );
+    let (holder, other) = managers(&server.url(), "compact").await;
     let guard = holder.lock("name").acquire().await.expect("free");
     let waiting = tokio::spawn(other.lock("name").acquire());
     until_waiting(&holder, "name", 1).await;
@@ -116,12 +104,7 @@ async fn compaction_takes_nothing_from_those_who_wait() {
     server.kill();
     server.start_again();
     guard.release().await.expect("still held");
-    let guard = soon("the waiter enters", waiting).await.expect("no panic");
-    guard
-        .expect("its turn")
-        .release()
-        .await
-        .expect("still held");
+    enters_and_leaves("the waiter enters", waiting).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
