@@ -7,7 +7,7 @@ use lock_runtime::{Guard, LockError, LockManager, Lost};
 use servers::{Proxy, Redis};
 use tokio::task::JoinHandle;
 
-use crate::harness::{connected, ms, seconds, soon, until, until_free, until_waiting};
+use crate::harness::{connected, entered, ms, seconds, soon, until, until_free, until_waiting};
 
 /// A holder that somebody else waits for, who comes another way.
 struct Stage {
@@ -48,10 +48,6 @@ fn scripts(server: &Redis) -> u64 {
     line.unwrap().split(',').next().unwrap().parse().unwrap()
 }
 
-async fn had(waiting: JoinHandle<Result<Guard, LockError>>) -> Guard {
-    soon("had", waiting).await.unwrap().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_one_begins_without_another_question() {
     // Who happens to show itself just then asks, and that is fine; nobody does so each time.
@@ -59,7 +55,7 @@ async fn the_next_one_begins_without_another_question() {
         let stage = Stage::new().await;
         let before = scripts(&stage.server);
         stage.holder.release().await.unwrap();
-        let next = had(stage.waiting).await;
+        let next = entered("it is had", stage.waiting).await;
         let asked = scripts(&stage.server) - before;
         next.release().await.unwrap();
         if asked == 1 {
@@ -74,7 +70,7 @@ async fn it_is_renewed_like_any_other() {
     let stage = Stage::new().await;
     let first = stage.holder.fencing_token();
     stage.holder.release().await.unwrap();
-    let next = had(stage.waiting).await;
+    let next = entered("it is had", stage.waiting).await;
     assert!(next.fencing_token() > first);
     // A moment is all that it was given at first, and it has a whole lease soon.
     until("renewed", async || next.expires_in() > Some(seconds(40))).await;
@@ -106,7 +102,7 @@ async fn a_push_that_comes_too_late_begins_nothing() {
     until_waiting(&stage.other, "name", 2).await;
     stage.holder.release().await.unwrap();
     // It was handed to the second one, which does not hear of it in time.
-    let third = had(third).await;
+    let third = entered("it is had", third).await;
     let started = Instant::now();
     while started.elapsed() < seconds(6) {
         assert!(third.is_held() && !stage.waiting.is_finished());
@@ -115,7 +111,7 @@ async fn a_push_that_comes_too_late_begins_nothing() {
     stage.proxy.mend();
     let token = third.fencing_token();
     third.release().await.unwrap();
-    let second = had(stage.waiting).await;
+    let second = entered("it is had", stage.waiting).await;
     assert!(second.fencing_token() > token);
     second.release().await.unwrap();
     until_free(&stage.other, "name").await;
@@ -129,13 +125,13 @@ async fn it_is_lost_before_another_has_it_when_it_cannot_be_renewed() {
     // What it says from now on is not heard; what it is told is.
     stage.proxy.to_server().black_hole();
     stage.holder.release().await.unwrap();
-    let second = had(stage.waiting).await;
+    let second = entered("it is had", stage.waiting).await;
     let watch = second.watch();
     let lost = tokio::spawn(async move {
         let cause = watch.lost().await;
         (cause, Instant::now())
     });
-    let third = had(third).await;
+    let third = entered("it is had", third).await;
     let entered = Instant::now();
     let (cause, lost) = soon("lost", lost).await.unwrap();
     assert!(cause.to_string().contains(&Lost::Expired.to_string()));
@@ -151,7 +147,7 @@ async fn one_that_nobody_hears_of_is_the_next_ones_after_a_moment() {
     until_waiting(&stage.other, "name", 2).await;
     stage.proxy.black_hole();
     stage.holder.release().await.unwrap();
-    let third = had(third).await;
+    let third = entered("it is had", third).await;
     // Not after the lease that the second one asked for.
     let seen = stage.other.lock("name").info().await.unwrap();
     assert_eq!(seen.section().unwrap().token, third.fencing_token());
@@ -162,7 +158,11 @@ async fn one_that_nobody_hears_of_is_the_next_ones_after_a_moment() {
 async fn who_goes_when_it_is_handed_over_leaves_nothing() {
     let stage = Stage::new().await;
     stage.holder.release().await.unwrap();
-    had(stage.waiting).await.release().await.unwrap();
+    entered("it is had", stage.waiting)
+        .await
+        .release()
+        .await
+        .unwrap();
     for round in 0..200 {
         let holder = stage.other.lock("name").acquire().await.unwrap();
         let waiting = tokio::spawn(stage.waiter.lock("name").ttl(seconds(60)).acquire());
@@ -182,7 +182,7 @@ async fn who_goes_when_it_is_handed_over_leaves_nothing() {
 async fn it_can_be_ended_by_force() {
     let stage = Stage::new().await;
     stage.holder.release().await.unwrap();
-    let next = had(stage.waiting).await;
+    let next = entered("it is had", stage.waiting).await;
     assert_eq!(stage.other.lock("name").force_release().await.unwrap(), 1);
     until("told", async || !next.is_held()).await;
     let told = next.watch().lost().await.to_string();
@@ -193,7 +193,7 @@ async fn it_can_be_ended_by_force() {
 async fn it_can_be_given_away_at_once() {
     let stage = Stage::new().await;
     stage.holder.release().await.unwrap();
-    let next = had(stage.waiting).await;
+    let next = entered("it is had", stage.waiting).await;
     let token = next.fencing_token();
     let ticket = next.into_ticket().unwrap();
     // For much longer than it was handed over for.
@@ -228,7 +228,7 @@ async fn all_who_fit_beside_each_other_are_served_at_once() {
     stage.holder.release().await.unwrap();
     let mut guards = Vec::new();
     for reader in readers {
-        guards.push(had(reader).await);
+        guards.push(entered("it is had", reader).await);
     }
     assert!(guards.iter().all(|guard| guard.fencing_token().is_none()));
     for guard in guards {

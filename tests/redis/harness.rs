@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lock_runtime::{LockError, LockManager};
+use lock_runtime::{Guard, LockError, LockManager};
+use tokio::task::JoinHandle;
 
 /// Longer than anything here takes on the busiest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,4 +68,14 @@ pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
         Ok(output) => output,
         Err(_) => panic!("never: {what}"),
     }
+}
+
+/// The guard of somebody who waits and comes to its turn.
+pub(crate) async fn entered(what: &str, waiting: JoinHandle<Result<Guard, LockError>>) -> Guard {
+    soon(what, waiting).await.unwrap().unwrap()
+}
+
+/// Somebody who waits comes to its turn, and gives it back.
+pub(crate) async fn enters_and_leaves(what: &str, waiting: JoinHandle<Result<Guard, LockError>>) {
+    entered(what, waiting).await.release().await.unwrap();
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 use lock_runtime::{LockErrorKind, LockManager};
 use servers::{Proxy, Redis};
 
-use crate::harness::{connected, ms, seconds, soon, until, until_free, until_waiting};
+use crate::harness::{
+    connected, enters_and_leaves, ms, seconds, soon, until, until_free, until_waiting,
+};
 
 /// A server, a manager that is connected to it by a way that can be disturbed, and another one.
 async fn stage() -> (Redis, Proxy, LockManager, LockManager) {
@@ -68,13 +70,7 @@ async fn a_waiter_keeps_its_place() {
     let first = soon("the first", first).await.unwrap().unwrap();
     assert!(!second.is_finished());
     first.release().await.unwrap();
-    soon("the second", second)
-        .await
-        .unwrap()
-        .unwrap()
-        .release()
-        .await
-        .unwrap();
+    enters_and_leaves("the second", second).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,13 +83,7 @@ async fn a_dead_waiter_delays_the_others_by_moments() {
     until_waiting(&other, "name", 2).await;
     proxy.cut();
     holder.release().await.unwrap();
-    soon("the one that is alive", alive)
-        .await
-        .unwrap()
-        .unwrap()
-        .release()
-        .await
-        .unwrap();
+    enters_and_leaves("the one that is alive", alive).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,13 +177,7 @@ async fn a_silent_way_is_replaced_within_seconds() {
     .await;
     // What was connected stays dead; what is connected from now on is not.
     proxy.mend();
-    soon("granted", asking)
-        .await
-        .unwrap()
-        .unwrap()
-        .release()
-        .await
-        .unwrap();
+    enters_and_leaves("granted", asking).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use lock_runtime::LockErrorKind;
 use servers::Redis;
 
-use crate::harness::{connected, ms, seconds, soon, until, until_waiting};
+use crate::harness::{connected, enters_and_leaves, ms, seconds, soon, until, until_waiting};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_durable_server_keeps_what_is_held_and_who_waits() {
@@ -96,13 +96,7 @@ async fn a_server_that_comes_back_within_the_wait_grants() {
     let asking = tokio::spawn(manager.lock("name").wait(seconds(30)).acquire());
     tokio::time::sleep(ms(300)).await;
     server.start_again();
-    soon("granted", asking)
-        .await
-        .unwrap()
-        .unwrap()
-        .release()
-        .await
-        .unwrap();
+    enters_and_leaves("granted", asking).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,11 +125,5 @@ async fn killed_connections_are_made_again() {
     }
     // The push comes over the new connection.
     guard.release().await.unwrap();
-    soon("handed over", waiting)
-        .await
-        .unwrap()
-        .unwrap()
-        .release()
-        .await
-        .unwrap();
+    enters_and_leaves("handed over", waiting).await;
 }
