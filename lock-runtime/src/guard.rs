@@ -66,8 +66,9 @@ impl Guard {
     /// Here the lock is no longer held. It is no longer renewed either, so that the ticket has to
     /// be used before the lease ends.
     ///
-    /// A backend that frees a dead process's locks at once, as `lockd` does, is told in the
-    /// background that this one stays: a process that ends right after this should wait for
+    /// In the background, a backend that frees a dead process's locks at once, as `lockd` does, is
+    /// told that this one stays, and a lease that has only just come out of a queue gets its whole
+    /// length: a process that ends right after this should wait for
     /// [`LockManager::shutdown`](crate::LockManager::shutdown) first.
     ///
     /// # Errors

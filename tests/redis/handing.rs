@@ -4,10 +4,13 @@
 use std::time::Instant;
 
 use lock_runtime::{Guard, LockError, LockManager, Lost};
+use redis::Client;
 use servers::{Proxy, Redis};
 use tokio::task::JoinHandle;
 
-use crate::harness::{connected, entered, ms, seconds, soon, until, until_free, until_waiting};
+use crate::harness::{
+    connected, entered, enters_and_leaves, ms, seconds, soon, until, until_free, until_waiting,
+};
 
 /// A holder that somebody else waits for, who comes another way.
 struct Stage {
@@ -235,4 +238,96 @@ async fn all_who_fit_beside_each_other_are_served_at_once() {
         guard.release().await.unwrap();
     }
     until_free(&stage.other, "name").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_an_earlier_turn_begins_nothing() {
+    let stage = Stage::new().await;
+    let client = Client::open(stage.server.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let mut said = connection.as_pubsub();
+    said.psubscribe("lock:process:*").unwrap();
+    said.set_read_timeout(Some(seconds(20))).unwrap();
+    let third = tokio::spawn(stage.other.lock("name").ttl(seconds(60)).acquire());
+    until_waiting(&stage.other, "name", 2).await;
+    stage.proxy.black_hole();
+    stage.holder.release().await.unwrap();
+    let (channel, message) = loop {
+        let message = said.get_message().unwrap();
+        let payload: String = message.get_payload().unwrap();
+        if payload.starts_with('h') {
+            break (message.get_channel_name().to_owned(), payload);
+        }
+    };
+    let third = entered("it is had", third).await;
+    stage.proxy.mend();
+    stage.proxy.reset();
+    // It stands in the queue again, over another connection.
+    until_waiting(&stage.other, "name", 1).await;
+    let started = Instant::now();
+    while started.elapsed() < seconds(1) {
+        stage.server.command(&["publish", &channel, &message]);
+        tokio::time::sleep(ms(50)).await;
+        assert!(third.is_held() && !stage.waiting.is_finished());
+    }
+    third.release().await.unwrap();
+    enters_and_leaves("the second one", stage.waiting).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_hear_of_it_keeps_its_place() {
+    let stage = Stage::new().await;
+    let request = || stage.other.lock("name").ttl(seconds(60)).wait(seconds(600));
+    let third = tokio::spawn(request().acquire());
+    until_waiting(&stage.other, "name", 2).await;
+    let fourth = tokio::spawn(request().acquire());
+    until_waiting(&stage.other, "name", 3).await;
+    stage.proxy.black_hole();
+    stage.holder.release().await.unwrap();
+    let third = entered("it is had", third).await;
+    stage.proxy.mend();
+    stage.proxy.reset();
+    until_waiting(&stage.other, "name", 2).await;
+    third.release().await.unwrap();
+    let second = entered("the second one", stage.waiting).await;
+    assert!(!fourth.is_finished());
+    second.release().await.unwrap();
+    enters_and_leaves("the fourth one", fourth).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_cut_right_afterwards_loses_nothing() {
+    for _ in 0..5 {
+        let stage = Stage::new().await;
+        // It has not shown itself for a while, so that less is left of the moment.
+        tokio::time::sleep(ms(400)).await;
+        stage.holder.release().await.unwrap();
+        let next = entered("it is had", stage.waiting).await;
+        stage.proxy.cut();
+        tokio::time::sleep(ms(200)).await;
+        stage.proxy.mend();
+        let renewed = async || next.expires_in() > Some(seconds(40)) || !next.is_held();
+        until("renewed", renewed).await;
+        assert!(next.is_held());
+        next.release().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_readers_who_are_served_at_once_are_all_renewed() {
+    let stage = Stage::new().await;
+    stage.waiting.abort();
+    drop(stage.waiting.await);
+    until_waiting(&stage.other, "name", 0).await;
+    let readers: Vec<_> = (0..300)
+        .map(|_| tokio::spawn(stage.waiter.lock("name").shared().acquire()))
+        .collect();
+    until_waiting(&stage.other, "name", 300).await;
+    stage.holder.release().await.unwrap();
+    let mut guards = Vec::new();
+    for reader in readers {
+        guards.push(entered("it is had", reader).await);
+    }
+    tokio::time::sleep(seconds(2)).await;
+    assert!(guards.iter().all(|guard| guard.is_held()));
 }

@@ -316,11 +316,9 @@ fn detach_in_background(manager: &ManagerRef, lease: Arc<Lease>) {
         // A renewal that is under way must not be overtaken.
         let _renewal = lease.renewal_gate().acquire().await;
         let give_away = async {
-            // One that was granted for a moment only has to last for whoever takes it over.
-            if lease.deadline() - clock.now() < lease.ttl() / 2 {
-                backend.renew(&lease, lease.ttl()).await?;
-            }
-            backend.detach(&lease).await
+            let renewed = lengthen(&on_driver, &lease).await;
+            backend.detach(&lease).await?;
+            renewed
         };
         let answer = match first(give_away, clock.sleep(limit)).await {
             First::Left(answer) => answer,
@@ -331,6 +329,26 @@ fn detach_in_background(manager: &ManagerRef, lease: Arc<Lease>) {
             observe::detach_failed(&lease, &error);
         }
     }));
+}
+
+/// A lease that was granted for a moment only has to last for whoever takes it over. `false` when
+/// it has ended.
+async fn lengthen(manager: &ManagerRef, lease: &Lease) -> Result<bool, BackendError> {
+    let left = lease.deadline() - manager.clock.now();
+    if !lease.terms().renewed || left >= lease.ttl() / 2 {
+        return Ok(true);
+    }
+    loop {
+        let renewing = manager.backend.renew(lease, lease.ttl());
+        let outcome = match first(renewing, manager.clock.sleep(left / 3)).await {
+            First::Left(outcome) => outcome,
+            First::Right(()) => Err(BackendError::timed_out(left / 3)),
+        };
+        if outcome.is_ok() || manager.clock.now() >= lease.deadline() {
+            return outcome;
+        }
+        manager.clock.sleep(left / 10).await;
+    }
 }
 
 /// Sends a release from the manager's own thread, and waits for it for at most

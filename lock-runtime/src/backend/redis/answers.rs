@@ -17,6 +17,8 @@ type Read<T> = Result<T, String>;
 /// The answer to a question for a section.
 pub(super) enum Entered {
     Answered(Answer),
+    /// It waits, at this place of the queue.
+    Queued(Answer, u64),
     /// The owner was released, or forced out, before.
     IsOver,
     /// So many wait already.
@@ -37,7 +39,10 @@ pub(super) fn entered(answer: Value) -> Read<Entered> {
         "dead" => return Ok(Entered::IsOver),
         "full" => return Ok(Entered::QueueIsFull(parts.number()?)),
         "granted" => granted(parts.integer()?)?,
-        "queued" => queued(parts.integer()?),
+        "queued" => {
+            let answer = queued(parts.integer()?);
+            return Ok(Entered::Queued(answer, parts.number()?));
+        }
         "turn" => not_your_turn(parts)?,
         other => return Err(unknown(other)),
     };

@@ -15,7 +15,7 @@ use crate::error::BackendError;
 use crate::lease::Lease;
 use crate::options::AuthPolicy;
 use crate::owner::{Owner, OwnerId};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// What a waiter is answered that has reason to ask for itself.
 const ASK: i64 = -2;
@@ -57,8 +57,8 @@ struct Asking {
     at_least: String,
     info: String,
     may_be_handed: bool,
-    /// It has a place in the queue.
-    is_queued: AtomicBool,
+    /// Its place in the queue; 0 while it has none.
+    place: AtomicU64,
 }
 
 /// A section that was asked for, and is forgotten unless it is granted.
@@ -83,7 +83,7 @@ impl Shared {
             info: describe(lease),
             // Replicas are waited for by whoever asks.
             may_be_handed: may_be_handed(&request) && self.place().options.replicas.is_none(),
-            is_queued: AtomicBool::new(false),
+            place: AtomicU64::new(0),
             request: request.clone(),
             shared: Arc::clone(&self),
         };
@@ -169,7 +169,8 @@ impl Asking {
         over: u64,
     ) -> Result<Answer, Failure> {
         let shared = &self.shared;
-        if question == Question::Queue && self.is_queued.load(Ordering::Relaxed) && !is_woken {
+        let place = self.place.load(Ordering::Relaxed);
+        if question == Question::Queue && place != 0 && !is_woken {
             let next_end = self.refresh(now).await?;
             if next_end != ASK {
                 return Ok(answers::queued(next_end));
@@ -204,16 +205,19 @@ impl Asking {
                     &self.info,
                     if self.may_be_handed { "1" } else { "0" },
                     &stamp(now),
+                    &place.to_string(),
                 ],
             )
             .await?;
         match answers::entered(answer).map_err(|what| shared.nonsense(what))? {
             Entered::Answered(answer) => {
-                match &answer {
-                    Answer::Granted(_) => shared.wait_for_replicas(keys, over).await?,
-                    Answer::Busy(_) => self.is_queued.store(true, Ordering::Relaxed),
-                    _ => {}
+                if let Answer::Granted(_) = &answer {
+                    shared.wait_for_replicas(keys, over).await?;
                 }
+                Ok(answer)
+            }
+            Entered::Queued(answer, place) => {
+                self.place.store(place, Ordering::Relaxed);
                 Ok(answer)
             }
             Entered::IsOver => Err(Failure::Lasting(fault::is_over(shared.place()))),

@@ -212,11 +212,12 @@ impl Shared {
     ) -> impl Future<Output = Result<bool, BackendError>> + Send + use<> {
         let keys = self.keys(lease.name());
         let number = self.renewed.fetch_add(1, Ordering::Relaxed);
+        let left = lease.deadline() - self.clock.now();
         let renewal = Small {
             bucket: keys.bucket(),
             keys: vec![keys.lock],
             arguments: vec![spell(lease.owner()), ms(ttl), number.to_string()],
-            within: ttl / 3,
+            within: (ttl / 3).min(left),
         };
         async move {
             let held = self.ask_together(&RENEWALS, renewal).await;

@@ -200,3 +200,37 @@ fn a_ticket_of_a_lease_of_which_little_was_granted_lasts_as_long_as_any() {
     run(adopted.release()).unwrap();
     stage.is_let_go();
 }
+
+#[test]
+fn a_ticket_of_a_lease_that_is_not_to_be_renewed_ends_with_it() {
+    let stage = Stage::new();
+    let request = stage.manager.lock("a").renew(false).ttl(seconds(4));
+    let guard = run(request.acquire()).unwrap();
+    stage.time.advance(seconds(3));
+    let ticket = guard.into_ticket().unwrap();
+    stage.time.advance(seconds(1));
+    assert!(
+        run(stage.manager.lock("a").adopt(ticket))
+            .unwrap_err()
+            .is_lost()
+    );
+    assert_eq!(stage.store.asked(Kind::Renew), 0);
+}
+
+#[test]
+fn a_short_lease_whose_renewal_fails_is_tried_again_within_it() {
+    let stage = Stage::new();
+    stage.store.keep_for(seconds(1));
+    stage.store.set(Kind::Renew, Wire::Fails);
+    let guard = stage.acquire();
+    stage.until("it is not tried again", || {
+        stage.store.asked(Kind::Renew) >= 3
+    });
+    stage.store.set(Kind::Renew, Wire::Up);
+    stage.until("it is not renewed", || {
+        guard.expires_in().unwrap_or_default() > seconds(20) || !guard.is_held()
+    });
+    assert!(guard.is_held());
+    run(guard.release()).unwrap();
+    stage.is_let_go();
+}

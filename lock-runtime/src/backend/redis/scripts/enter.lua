@@ -74,7 +74,8 @@ if lock.queue_until then
   local rank = redis.call('ZRANK', lock.queue, owner)
   if question == 'q' and rank then
     show(lock, owner, ARGV[12])
-    return answer({ 'queued', next_end(lock) })
+    local place = cmsgpack.unpack(redis.call('HGET', lock.waiters, owner)).place
+    return answer({ 'queued', next_end(lock), place })
   end
   ahead = rank or redis.call('ZCARD', lock.queue)
 end
@@ -83,11 +84,11 @@ if question == 'q' then
   if ahead >= MOST_WAITING then
     return answer({ 'full', ahead })
   end
-  join(lock, owner, {
+  local place = join(lock, owner, {
     process = process, mode = mode, policy = policy, caller = caller, info = info, since = now,
     deadline = wait >= 0 and now + wait or nil, is_handed_to = ARGV[11] == '1',
-  }, ARGV[12])
-  return answer({ 'queued', next_end(lock) })
+  }, ARGV[12], ARGV[13] * 1)
+  return answer({ 'queued', next_end(lock), place })
 end
 
 withdraw()

@@ -6,6 +6,8 @@
 local GONE_AFTER = 60000000
 -- A longer queue only hides that nobody is served.
 local MOST_WAITING = 65536
+-- So many are handed the name at once.
+local MOST_HANDED = 16
 
 local function waits_for_permits(mode)
   return string.sub(mode, 1, 1) == 'p'
@@ -51,9 +53,14 @@ local function shown(lock, asked)
   return string.format('%d %s', lock.now, asked)
 end
 
-local function join(lock, owner, waiter, asked)
-  local last = redis.call('ZRANGE', lock.queue, 0, 0, 'REV', 'WITHSCORES')
-  local place = math.max(lock.now, (last[2] or 0) + 1)
+-- Who had a place before keeps it: it was handed the name, and did not hear of that in time, or the
+-- queue was lost.
+local function join(lock, owner, waiter, asked, place)
+  if place == 0 or place > lock.now then
+    local last = redis.call('ZRANGE', lock.queue, 0, 0, 'REV', 'WITHSCORES')
+    place = math.max(lock.now, (last[2] or 0) + 1)
+  end
+  waiter.place = place
   redis.call('ZADD', lock.queue, string.format('%d', place), owner)
   redis.call('HSET', lock.waiters, owner, cmsgpack.pack(waiter), 's' .. owner, shown(lock, asked))
   if waits_for_permits(waiter.mode) then
@@ -64,6 +71,7 @@ local function join(lock, owner, waiter, asked)
   lock.queue_until = lock.queue_until or 0
   keep_queue(lock)
   lock.changed = true
+  return place
 end
 
 local function show(lock, owner, asked)
@@ -147,6 +155,8 @@ end
 
 -- Hands the name to a waiter that wants that, and can enter: it need not ask once more. It is kept
 -- for a moment only, until its process shows that it has heard of it. Whether it was there to hear.
+--
+-- All of them have to be renewed within that moment, so that not too many are served this way.
 local function hand(lock, waiter)
   if not lock.tokens or not waiter.is_handed_to then
     return false
@@ -174,15 +184,15 @@ end
 -- are woken to ask for it. After a change of the assignment also wakes those who may not enter any
 -- more.
 local function wake(lock, and_the_refused)
-  local woken, mode, is_enough = 0, nil, false
+  local handed, woken, mode, is_enough = 0, 0, nil, false
   each_waiter(lock, function(waiter)
     local stands = standing(lock, waiter.policy, waiter.caller)
     if stands == 'refused' and and_the_refused then
       tell(waiter.process, 'w', waiter.owner)
     elseif stands == 'enter' and waiter.is_live and not is_enough then
       if (not mode or mode == waiter.mode) and fits(lock, waiter.mode, woken) then
-        if hand(lock, waiter) then
-          mode = waiter.mode
+        if handed < MOST_HANDED and hand(lock, waiter) then
+          handed, mode = handed + 1, waiter.mode
           is_enough = mode == 'x'
         elseif tell(waiter.process, 'w', waiter.owner) then
           woken, mode = woken + 1, waiter.mode

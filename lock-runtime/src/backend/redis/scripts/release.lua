@@ -17,4 +17,5 @@ if refused_for > 0 then
 end
 wake(lock)
 save(lock)
-return (index or was_waiting) and 1 or 0
+-- Whose body ran in a section has nothing of it in a place in the queue.
+return (index or (was_waiting and not body_ran)) and 1 or 0

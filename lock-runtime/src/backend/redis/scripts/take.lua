@@ -4,7 +4,7 @@
 -- KEYS  the lock, its queue, its waiters, the last token, the refusal of the owner
 -- ARGV  owner, process, mode, ttl in ms, rest in us, policy, caller, question, wait in us, info,
 --       whether the name may be handed to it later (1 or 0), the moment of this question by the
---       clock of who asks
+--       clock of who asks, the place in the queue that it had, or 0
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
