@@ -54,7 +54,8 @@ async fn who_was_refused_after_a_lost_connection_is_not_let_in_later() {
     guard.release().await.unwrap();
     // The first question, once more.
     let sql = "SELECT count(*) FROM late l, LATERAL lock_runtime.enter(l.namespace, l.name,
-        l.owner, l.mode, 600000, 0, 'queue', l.auth, l.caller, l.channel, l.info)";
+        l.owner, l.mode, 600000, 0, 'queue', l.auth, l.caller, l.channel, l.info,
+        1)";
     assert_eq!(number(&client, sql).await, 1);
     let info = near.lock("name").info().await.unwrap();
     assert!(!info.is_locked() && info.waiting == 0, "{info:?}");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lock_runtime::Caller;
 use tokio::task::JoinSet;
+use tokio_postgres::Client;
 
 use super::stage::{Database, LONG, number, rows, soon, until, until_waiting};
 
@@ -86,11 +87,18 @@ async fn very_short_waits_leave_nothing() {
     until("nothing is left", async || rows(&client).await == 0).await;
 }
 
+/// From now on nobody but this client clears away what has ended by itself.
+async fn keep_from_sweeping(client: &Client) {
+    let sql = "SELECT pg_advisory_lock(hashtextextended('lock_runtime sweep', 0))";
+    client.batch_execute(sql).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_by_itself_is_cleared_away() {
     let database = Database::create();
     let manager = database.manager().await;
     let client = database.client().await;
+    keep_from_sweeping(&client).await;
     let short = Duration::from_millis(100);
     let mut silent = Vec::new();
     for number in 0..20 {
@@ -124,6 +132,7 @@ async fn a_waiter_that_died_is_passed_over_without_losing_its_place() {
     let database = Database::create();
     let (holder, other) = (database.manager().await, database.manager().await);
     let client = database.client().await;
+    keep_from_sweeping(&client).await;
     let guard = holder.lock("name").acquire().await.unwrap();
     let sql = "INSERT INTO lock_runtime.waiters
             (namespace, name, owner, mode, auth, since, shown, channel, info)

@@ -5,6 +5,7 @@
 mod built;
 mod errors;
 mod faults;
+mod handing;
 mod late;
 mod leaving;
 mod pooler;

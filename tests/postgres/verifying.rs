@@ -99,8 +99,44 @@ async fn only_the_next_one_looks_for_the_end_of_a_transaction_that_verifies() {
         assert_eq!(number(&other, &is_soon("2")).await, -1);
     }
     // Nobody is woken as long as the section is there.
-    let sql = "SELECT cardinality(lock_runtime.wake('', 'name', clock_timestamp(), 'mine'))::int8";
+    let sql = "SELECT jsonb_array_length(
+            lock_runtime.wake('', 'name', clock_timestamp(), 'mine') -> 'wake')::int8";
     assert_eq!(number(&other, sql).await, 0);
     transaction.commit().await.unwrap();
     assert_eq!(number(&other, sql).await, 1);
+}
+
+/// Whose own section is over, and still being verified, may stand in the queue again. It is not
+/// handed the name beside that, but asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_handed_what_it_has_and_cannot_be_ended() {
+    let database = Database::create();
+    drop(database.manager().await);
+    let (mut client, other) = (database.client().await, database.client().await);
+    let enter = |owner: &str| {
+        format!(
+            "SELECT lock_runtime.enter('', 'name', '{owner}', 2, 60000, 0, 'queue', 0::int2, NULL,
+                'mine', '{{}}', 1)"
+        )
+    };
+    other.batch_execute(&enter("0")).await.unwrap();
+    let transaction = client.transaction().await.unwrap();
+    let check = "SET CONSTRAINTS ALL IMMEDIATE; SELECT lock_runtime.verify('', 'name', '0')";
+    transaction.batch_execute(check).await.unwrap();
+    let over = "UPDATE lock_runtime.sections SET ends = clock_timestamp()";
+    other.batch_execute(over).await.unwrap();
+    for owner in ["0", "1"] {
+        other.batch_execute(&enter(owner)).await.unwrap();
+    }
+    let served = |what: &str| {
+        format!(
+            "SELECT jsonb_array_length(
+                lock_runtime.wake('', 'name', clock_timestamp(), 'mine') -> '{what}')::int8"
+        )
+    };
+    assert_eq!(number(&other, &served("wake")).await, 1);
+    transaction.commit().await.unwrap();
+    assert_eq!(number(&other, &served("handed")).await, 2);
+    let sql = "SELECT count(*) FROM lock_runtime.sections WHERE ends > clock_timestamp()";
+    assert_eq!(number(&other, sql).await, 2);
 }

@@ -84,16 +84,21 @@ struct Waiter {
 #[derive(Debug, Default)]
 struct Standing {
     has_given_up: bool,
+    /// When it asked last and was answered with a place in the queue.
+    queued_at: Option<Moment>,
     /// What the store has handed to it.
     handed: Option<Grant>,
 }
 
 impl Waiter {
-    /// Takes what was handed to it, if there is time left to renew it.
+    /// Takes what was handed to it, if there is time left to renew it. What was handed over before
+    /// the store gave it its place in the queue is gone.
     fn take_handed(&self, now: Moment) -> Option<Grant> {
-        let grant = lock(&self.standing).handed.take()?;
-        let asked = grant.counted_from?;
-        (asked <= now && now + LEFT_TO_RENEW <= asked + HANDED_FOR).then_some(grant)
+        let mut standing = lock(&self.standing);
+        let grant = standing.handed.take()?;
+        let (asked, queued_at) = (grant.counted_from?, standing.queued_at?);
+        let is_of_this_place = (queued_at..=now).contains(&asked);
+        (is_of_this_place && now + LEFT_TO_RENEW <= asked + HANDED_FOR).then_some(grant)
     }
 }
 
@@ -198,6 +203,7 @@ impl Waiters {
             let now = clock.now();
             let (again, outcome) = match answer {
                 Ok(busy) => {
+                    lock(&place.waiter.standing).queued_at = Some(asked);
                     pause = FIRST_PAUSE;
                     let end = deadline.unwrap_or(now);
                     (

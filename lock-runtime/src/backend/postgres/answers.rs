@@ -23,6 +23,8 @@ pub(super) struct Entered {
     busy: Option<Blocker>,
     #[serde(default)]
     ahead: usize,
+    /// Where it stands in the queue.
+    pub(super) place: Option<u64>,
     /// When the first of those who are in the way is done unless it goes on.
     again_ms: Option<u64>,
     #[serde(default)]
@@ -56,6 +58,8 @@ struct Section {
 pub(super) struct News {
     #[serde(default)]
     pub(super) wake: Vec<OwnerId>,
+    #[serde(default)]
+    pub(super) handed: Vec<String>,
     #[serde(default)]
     pub(super) forced: Vec<OwnerId>,
     pub(super) adopted: Option<OwnerId>,

@@ -100,11 +100,15 @@ impl Shared {
         self: Arc<Self>,
         request: Request,
         question: Question,
+        asked: Moment,
         is_urgent: bool,
     ) -> Result<Answer, Failure> {
+        let owner = request.owner().id();
         let call = Call::Enter {
+            place: self.sections.ask_again(owner),
             request: request.clone(),
             question,
+            asked,
         };
         let Answered {
             text,
@@ -113,6 +117,9 @@ impl Shared {
         } = self.ask(call, is_urgent).await?;
         let place = self.place();
         let entered: Entered = answers::read(place, &text).map_err(Failure::Lasting)?;
+        if let Some(place) = entered.place {
+            self.sections.queue(owner, place);
+        }
         let answer = entered.answer(place).map_err(Failure::Lasting)?;
         let is_over = match answer {
             Answer::Granted(_) => false,
@@ -163,7 +170,7 @@ impl Shared {
             let was_told = last_asked.is_none_or(|last| now < last + SHOWN_EVERY);
             last_asked = Some(now);
             let is_urgent = was_told || question != Question::Queue;
-            let entering = Arc::clone(&asked_of).enter(asking.clone(), question, is_urgent);
+            let entering = Arc::clone(&asked_of).enter(asking.clone(), question, now, is_urgent);
             let noted = Arc::clone(&noted);
             async move {
                 let answer = entering.await;
@@ -173,10 +180,14 @@ impl Shared {
                 answer
             }
         };
+        let asked = self.asks(request.lease());
         let waiters = Arc::clone(&self.waiters);
         let waiting = waiters.wait(self.clock.clone(), request.clone(), ask);
         Reply::later(async move {
             let answer = waiting.await?;
+            if let Answer::Granted(_) = &answer {
+                asked.keep();
+            }
             Ok(match (answer, *lock(&granted)) {
                 // It may have stood in the line for longer than a lease, behind a connection that
                 // had to be given up.

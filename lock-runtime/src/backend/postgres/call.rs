@@ -7,8 +7,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::waiting::Question;
+use crate::backend::waiting::{Question, may_be_handed};
 use crate::backend::{Change, OnWhoseWord, Release, Request};
+use crate::clock::Moment;
 use crate::lease::Lease;
 use crate::name::LockName;
 use crate::options::{AuthPolicy, Mode};
@@ -20,6 +21,10 @@ pub(super) enum Call {
     Enter {
         request: Request,
         question: Question,
+        /// When it is asked.
+        asked: Moment,
+        /// The place in the queue that it had.
+        place: Option<u64>,
     },
     Renew {
         name: LockName,
@@ -118,7 +123,12 @@ impl Call {
     pub(super) fn write(&self, sql: &mut String, sender: &Sender<'_>, is_unsure: bool) {
         let mut call = Arguments::new(sql, sender.schema);
         match self {
-            Self::Enter { request, question } => {
+            Self::Enter {
+                request,
+                question,
+                asked,
+                place,
+            } => {
                 let (auth, caller) = auth(request);
                 call.function("enter")
                     .name(request.name())
@@ -134,7 +144,9 @@ impl Call {
                     .raw(auth)
                     .optional(caller)
                     .text(sender.channel)
-                    .text(&info(request.lease()));
+                    .text(&info(request.lease()))
+                    .optional_number(may_be_handed(request).then(|| asked.as_nanos()))
+                    .optional_number(*place);
             }
             Self::Renew { name, owner, ttl } => {
                 let call = call.function("renew").name(name);
@@ -312,6 +324,13 @@ impl<'a> Arguments<'a> {
 
     fn name(&mut self, name: &LockName) -> &mut Self {
         self.text(name.namespace()).text(name.as_str())
+    }
+
+    fn optional_number(&mut self, number: Option<u64>) -> &mut Self {
+        match number {
+            Some(number) => self.number(number),
+            None => self.raw("NULL"),
+        }
     }
 
     fn optional(&mut self, text: Option<&str>) -> &mut Self {

@@ -5,11 +5,12 @@
 //! each call costs. Calls of one owner never overtake each other.
 
 use std::collections::{HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{self, Instant};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::Shared;
@@ -74,6 +75,8 @@ pub(super) struct Line {
     calls: mpsc::Receiver<Waiting>,
     /// Those who have not been sent yet.
     waiting: VecDeque<Waiting>,
+    /// Nobody is to wait for company any more.
+    hurry: Arc<Notify>,
     link: Option<Link>,
     is_out_of_reach: bool,
     /// Owners of whom a request was sent on a connection that is gone. It may still arrive.
@@ -91,6 +94,7 @@ impl Line {
             clock: shared.clock.clone(),
             calls,
             waiting: VecDeque::new(),
+            hurry: Arc::clone(&shared.hurry),
             link: Some(link),
             is_out_of_reach: false,
             unsure: HashSet::new(),
@@ -143,7 +147,8 @@ impl Line {
         }
         // Those who are ready to ask ask now.
         tokio::task::yield_now().await;
-        let leaves_at = Instant::now() + COMPANY;
+        let leave = self.hurry.notified();
+        let mut leave = pin!(first(leave, time::sleep(COMPANY)));
         loop {
             while self.waiting.len() < MAX_WAITING
                 && let Ok(call) = self.calls.try_recv()
@@ -157,9 +162,9 @@ impl Line {
             if is_urgent || self.waiting.len() >= MAX_TOGETHER {
                 return true;
             }
-            match first(self.calls.recv(), time::sleep_until(leaves_at)).await {
+            match first(self.calls.recv(), leave.as_mut()).await {
                 First::Left(Some(call)) => self.waiting.push_back(call),
-                First::Left(None) | First::Right(()) => return true,
+                First::Left(None) | First::Right(_) => return true,
             }
         }
     }

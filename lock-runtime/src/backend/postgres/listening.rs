@@ -14,13 +14,14 @@ use super::Shared;
 use super::call::Call;
 use super::fault::{self, Fault};
 use super::link::Link;
-use super::news::What;
-use crate::owner::OwnerId;
 use crate::race::{First, first};
 
 /// How often it is made sure that messages still come through: the connection may be dead, or
 /// lead to a server that is not the primary any more.
 const CHECKED_EVERY: Duration = Duration::from_secs(10);
+
+/// And how soon again where nobody knows.
+const CHECKED_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long the server may take to answer.
 const ANSWER_TAKES: Duration = Duration::from_secs(3);
@@ -89,7 +90,7 @@ impl Listening {
         while let Ok(message) = self.messages.try_recv() {
             match message.payload() {
                 ECHO => heard = Heard::Yes,
-                other => tell(shared, other),
+                other => shared.hear(other),
             }
         }
         heard
@@ -113,24 +114,20 @@ impl Listening {
     }
 
     /// Passes on what comes, until the connection is of no use any more.
-    async fn pass_on(&mut self, shared: &Shared) {
-        let mut check_at = Instant::now() + CHECKED_EVERY;
+    async fn pass_on(&mut self, shared: &Shared, heard: Heard) {
+        let mut check_at = next_check(heard);
         loop {
             let next = time::timeout_at(check_at, self.messages.recv());
             match first(next, self.link.closed()).await {
-                First::Left(Ok(Some(message))) => tell(shared, message.payload()),
+                First::Left(Ok(Some(message))) => shared.hear(message.payload()),
                 First::Left(Err(_)) => {
-                    match self.check(shared).await {
+                    let heard = self.check(shared).await;
+                    match heard {
                         Heard::Yes => shared.channel.set_heard(true),
-                        Heard::No => {
-                            // Those who wait look by themselves until messages come through.
-                            shared.channel.set_heard(false);
-                            shared.waiters.wake_all();
-                            return;
-                        }
+                        Heard::No => return,
                         Heard::Unknown => {}
                     }
-                    check_at = Instant::now() + CHECKED_EVERY;
+                    check_at = next_check(heard);
                 }
                 First::Left(Ok(None)) | First::Right(()) => return,
             }
@@ -138,13 +135,26 @@ impl Listening {
     }
 }
 
+fn next_check(heard: Heard) -> Instant {
+    Instant::now()
+        + match heard {
+            Heard::Yes | Heard::No => CHECKED_EVERY,
+            Heard::Unknown => CHECKED_AGAIN,
+        }
+}
+
 /// Keeps listening for as long as somebody may ask.
 pub(super) async fn keep(shared: Arc<Shared>, mut listening: Listening) {
     let mut pause = FIRST_PAUSE;
+    let mut heard = Heard::Yes;
     loop {
         listening.stay().await;
         let started = Instant::now();
-        listening.pass_on(&shared).await;
+        listening.pass_on(&shared, heard).await;
+        // Something may have been said and lost, and nobody can be told anything: those who wait
+        // look by themselves until messages come through.
+        shared.channel.set_heard(false);
+        shared.waiters.wake_all();
         if started.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }
@@ -155,29 +165,11 @@ pub(super) async fn keep(shared: Arc<Shared>, mut listening: Listening) {
                 break listening;
             }
         };
-        if !shared.channel.is_heard() {
-            let heard = listening.check(&shared).await;
-            shared.channel.set_heard(heard == Heard::Yes);
+        heard = listening.check(&shared).await;
+        if heard == Heard::Yes {
+            shared.channel.set_heard(true);
+            // From now on those who wait may be told.
+            shared.waiters.wake_all();
         }
-        // Whatever was said meanwhile was missed.
-        shared.waiters.wake_all();
-    }
-}
-
-/// Tells what a message says: a word, and the owner that it is about.
-fn tell(shared: &Shared, message: &str) {
-    let Some((what, owner)) = message.split_once(' ') else {
-        return;
-    };
-    let owner: Option<OwnerId> = serde_json::from_value(owner.into()).ok();
-    let what = match what {
-        "wake" => What::Wake,
-        "forced" => What::Forced,
-        "adopted" => What::Adopted,
-        // A newer version may say more.
-        _ => return,
-    };
-    if let Some(owner) = owner {
-        shared.tell(what, owner);
     }
 }

@@ -66,6 +66,9 @@ CREATE TABLE IF NOT EXISTS lock_runtime.waiters (
     shown timestamptz NOT NULL,
     channel text NOT NULL,
     info json NOT NULL,
+    -- When it asked last, by a clock of its own, which means nothing here and is told back to it
+    -- when it is handed the name; none for one that is not to be handed anything.
+    asked bigint,
     PRIMARY KEY (namespace, name, place)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
         autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
@@ -172,10 +175,17 @@ $$;
 CREATE OR REPLACE FUNCTION lock_runtime.silent_after() RETURNS interval
     LANGUAGE sql IMMUTABLE AS $$ SELECT interval '1500 ms' $$;
 
+-- A name that was handed to a waiter stays handed for so long, unless its lease is renewed.
+CREATE OR REPLACE FUNCTION lock_runtime.handed_for() RETURNS interval
+    LANGUAGE sql IMMUTABLE AS $$ SELECT interval '1500 ms' $$;
+
 -- Whether a waiter that showed itself at this time is alive. Where the clock went back, nobody
 -- who is has shown itself later than now for long.
+--
+-- Not immutable: what it does is only stable, and PostgreSQL would then not merge it into the
+-- query, but plan and run it for every waiter.
 CREATE OR REPLACE FUNCTION lock_runtime.is_alive(p_shown timestamptz, p_now timestamptz)
-    RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT p_shown > p_now - lock_runtime.silent_after()
         AND p_shown < p_now + lock_runtime.silent_after()
 $$;
@@ -201,64 +211,98 @@ CREATE OR REPLACE FUNCTION lock_runtime.settle(p_namespace text, p_name text, p_
     SELECT count(*) FROM ended
 $$;
 
--- Tells a process something about one of its owners. What is for the process that asks is left
--- to the answer that it gets, and returned.
+-- Tells a process something about one of its owners: a word, its public number, and what else there
+-- is to say. What is for the process that asks is left to the answer that it gets, and returned.
 CREATE OR REPLACE FUNCTION lock_runtime.tell(
-    p_asking text, p_channel text, p_what text, p_owner text
+    p_asking text, p_channel text, p_what text, p_owner text, p_more text
 ) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     IF p_channel = p_asking THEN
-        RETURN left(p_owner, 16);
+        RETURN left(p_owner, 16) || p_more;
     END IF;
     -- A process that cannot listen says so by a dash.
     IF p_channel <> '' AND left(p_channel, 1) <> '-' THEN
-        PERFORM pg_notify(p_channel, p_what || ' ' || left(p_owner, 16));
+        PERFORM pg_notify(p_channel, p_what || ' ' || left(p_owner, 16) || p_more);
     END IF;
     RETURN NULL;
 END $$;
 
--- Wakes those who may enter now, first come, first served, and those who may not any more.
--- Returns the owners among them that are of the process that asks.
+-- Serves those who may enter now, first come, first served: the name is handed to them, or they are
+-- woken to ask for it. Wakes those who may not enter any more, too. Returns what of that is for the
+-- process that asks.
+--
+-- Whoever is handed the name is not known to have heard of it, and keeps it for a moment only, from
+-- which its process has to renew it: not too many are served this way. What it is told says when it
+-- had asked, so that a message which comes late is known for it: the owner may have lost the name
+-- since, and stand in the queue again.
 CREATE OR REPLACE FUNCTION lock_runtime.wake(
     p_namespace text, p_name text, p_now timestamptz, p_asking text
-) RETURNS text[] LANGUAGE plpgsql AS $$
+) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    v_holder text;
     v_running bigint;
     v_mode bigint;
     v_first_end timestamptz;
     v_standing integer;
-    v_own text[] := '{}';
+    v_token bigint;
+    v_woken text[] := '{}';
+    v_handed text[] := '{}';
+    v_number integer := 0;
     v_waiter record;
 BEGIN
     FOR v_waiter IN
-        SELECT w.owner, w.mode, w.auth, w.caller, w.channel FROM lock_runtime.waiters w
+        SELECT w.owner, w.mode, w.auth, w.caller, w.channel, w.info, w.asked,
+            w.asked IS NOT NULL AND left(w.channel, 1) <> '-' AS may_be_handed,
+            EXISTS (SELECT FROM lock_runtime.sections s
+                WHERE s.namespace = p_namespace AND s.name = p_name) AS is_busy,
+            (SELECT a.holder FROM lock_runtime.assignments a
+                WHERE a.namespace = p_namespace AND a.name = p_name AND a.ends > p_now) AS holder
+        FROM lock_runtime.waiters w
         WHERE w.namespace = p_namespace AND w.name = p_name
             AND lock_runtime.is_alive(w.shown, p_now)
         ORDER BY w.place
     LOOP
         IF v_running IS NULL THEN
+            v_running := 0;
             -- What is due and could not be ended, as it is being verified, is in the way too.
             FOR v_look IN 1..2 LOOP
+                EXIT WHEN NOT v_waiter.is_busy;
                 SELECT count(*), min(s.mode), min(s.ends) INTO v_running, v_mode, v_first_end
                     FROM lock_runtime.sections s
                     WHERE s.namespace = p_namespace AND s.name = p_name;
                 EXIT WHEN v_look = 2 OR v_first_end IS NULL OR v_first_end > p_now;
                 PERFORM lock_runtime.settle(p_namespace, p_name, p_now);
             END LOOP;
-            SELECT a.holder INTO v_holder FROM lock_runtime.assignments a
-                WHERE a.namespace = p_namespace AND a.name = p_name AND a.ends > p_now;
         END IF;
-        v_standing := lock_runtime.standing(v_waiter.auth, v_waiter.caller, v_holder);
+        v_standing := lock_runtime.standing(v_waiter.auth, v_waiter.caller, v_waiter.holder);
         CONTINUE WHEN v_standing = 0;
         IF v_standing > 0 THEN
             EXIT WHEN NOT lock_runtime.fits(v_waiter.mode, v_running, v_mode);
             v_running := v_running + 1;
             v_mode := v_waiter.mode;
+            IF v_waiter.may_be_handed AND v_number < 16 THEN
+                v_number := v_number + 1;
+                -- Its own section may still be there, over and being verified.
+                INSERT INTO lock_runtime.sections
+                SELECT p_namespace, p_name, v_waiter.owner, v_waiter.mode,
+                    CASE WHEN v_waiter.mode = 0 THEN nextval('lock_runtime.tokens') END,
+                    clock_timestamp(), clock_timestamp() + lock_runtime.handed_for(), NULL,
+                    v_waiter.channel, v_waiter.info
+                ON CONFLICT DO NOTHING
+                RETURNING token INTO v_token;
+                IF FOUND THEN
+                    DELETE FROM lock_runtime.waiters w WHERE w.owner = v_waiter.owner;
+                    v_handed := v_handed || lock_runtime.tell(
+                        p_asking, v_waiter.channel, 'handed', v_waiter.owner,
+                        ' ' || v_waiter.asked || ' ' || coalesce(v_token, 0));
+                    CONTINUE;
+                END IF;
+            END IF;
         END IF;
-        v_own := v_own || lock_runtime.tell(p_asking, v_waiter.channel, 'wake', v_waiter.owner);
+        v_woken := v_woken
+            || lock_runtime.tell(p_asking, v_waiter.channel, 'wake', v_waiter.owner, '');
     END LOOP;
-    RETURN array_remove(v_own, NULL);
+    RETURN jsonb_build_object(
+        'wake', array_remove(v_woken, NULL), 'handed', array_remove(v_handed, NULL));
 END $$;
 
 -- Whether a request that fits beside those who run fits beside those who came before it too.
@@ -337,11 +381,13 @@ END $$;
 -- now on; who waits keeps its place and has shown itself.
 --
 -- `p_question` is `try` to leave nothing behind unless granted, `queue` to wait, and `last` to be
--- granted the name now or leave the queue.
+-- granted the name now or leave the queue. `p_asked` is the moment of the question by the clock of
+-- who asks, if the name may be handed to it later; `p_place` the place in the queue that it had: it
+-- was handed the name, and did not hear of that in time.
 CREATE OR REPLACE FUNCTION lock_runtime.enter(
     p_namespace text, p_name text, p_owner text, p_mode bigint, p_ttl_ms bigint,
     p_at_least_ms bigint, p_question text, p_auth smallint, p_caller text, p_channel text,
-    p_info json
+    p_info json, p_asked bigint DEFAULT NULL, p_place bigint DEFAULT NULL
 ) RETURNS jsonb LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -434,15 +480,15 @@ BEGIN
         v_answer := jsonb_build_object('granted', true, 'token', v_token);
         -- Others of its kind may enter with it.
         IF v_something_ended AND v_is_queue AND p_mode <> 0 THEN
-            v_answer := v_answer || jsonb_build_object(
-                'wake', lock_runtime.wake(p_namespace, p_name, v_now, p_channel));
+            v_answer := v_answer || lock_runtime.wake(p_namespace, p_name, v_now, p_channel);
         END IF;
         RETURN v_answer;
     END IF;
 
     IF v_answer IS NULL AND p_question = 'queue' THEN
         IF v_place IS NOT NULL THEN
-            UPDATE lock_runtime.waiters w SET shown = v_now, channel = p_channel
+            UPDATE lock_runtime.waiters w
+                SET shown = v_now, channel = p_channel, asked = greatest(w.asked, p_asked)
                 WHERE w.owner = p_owner;
         ELSE
             SELECT count(*) INTO v_waiting FROM lock_runtime.waiters w
@@ -451,9 +497,12 @@ BEGIN
                 RETURN jsonb_build_object('full', v_waiting);
             END IF;
             INSERT INTO lock_runtime.waiters
-                (namespace, name, owner, mode, auth, caller, since, shown, channel, info)
-            VALUES (p_namespace, p_name, p_owner, p_mode, p_auth, p_caller, v_now, v_now,
-                p_channel, p_info)
+                (namespace, name, place, owner, mode, auth, caller, since, shown, channel, info,
+                    asked)
+            OVERRIDING SYSTEM VALUE
+            VALUES (p_namespace, p_name,
+                coalesce(p_place, nextval('lock_runtime.waiters_place_seq')), p_owner, p_mode,
+                p_auth, p_caller, v_now, v_now, p_channel, p_info, p_asked)
             RETURNING place INTO v_place;
         END IF;
         -- What should have ended and is still there is being verified, and nobody tells when it
@@ -464,11 +513,10 @@ BEGIN
                 THEN v_now + interval '20 ms' END;
         END IF;
         v_answer := jsonb_build_object(
-            'busy', '{}'::jsonb, 'ahead', 0,
+            'busy', '{}'::jsonb, 'ahead', 0, 'place', v_place,
             'again_ms', lock_runtime.milliseconds(v_first_end - v_now));
         IF v_something_ended THEN
-            v_answer := v_answer || jsonb_build_object(
-                'wake', lock_runtime.wake(p_namespace, p_name, v_now, p_channel));
+            v_answer := v_answer || lock_runtime.wake(p_namespace, p_name, v_now, p_channel);
         END IF;
         RETURN jsonb_strip_nulls(v_answer);
     END IF;
@@ -480,8 +528,7 @@ BEGIN
         DELETE FROM lock_runtime.waiters w WHERE w.owner = p_owner;
     END IF;
     IF v_place IS NOT NULL OR v_something_ended THEN
-        v_answer := v_answer || jsonb_build_object(
-            'wake', lock_runtime.wake(p_namespace, p_name, v_now, p_channel));
+        v_answer := v_answer || lock_runtime.wake(p_namespace, p_name, v_now, p_channel);
     END IF;
     RETURN v_answer;
 END $$;
@@ -517,18 +564,21 @@ CREATE OR REPLACE FUNCTION lock_runtime.release(
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
     v_now timestamptz := lock_runtime.take(p_namespace, p_name);
-    v_section lock_runtime.sections;
+    v_section record;
     v_held boolean := false;
     v_left boolean := false;
-    v_woken text[] := '{}';
+    v_is_waited_for boolean := true;
+    v_served jsonb := '{}';
 BEGIN
-    DELETE FROM lock_runtime.sections s
-        WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner IN (
-            SELECT own.owner FROM lock_runtime.sections own
-            WHERE own.namespace = p_namespace AND own.name = p_name AND own.owner = p_owner
-            FOR UPDATE SKIP LOCKED)
-        RETURNING s.* INTO v_section;
+    SELECT s.*, EXISTS (SELECT FROM lock_runtime.waiters w
+            WHERE w.namespace = p_namespace AND w.name = p_name) AS is_waited_for
+        INTO v_section FROM lock_runtime.sections s
+        WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner
+        FOR UPDATE SKIP LOCKED;
     IF FOUND THEN
+        v_is_waited_for := v_section.is_waited_for;
+        DELETE FROM lock_runtime.sections s
+            WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner;
         v_left := true;
     ELSE
         SELECT s.* INTO v_section FROM lock_runtime.sections s
@@ -557,12 +607,10 @@ BEGIN
         INSERT INTO lock_runtime.tombstones VALUES (p_owner, v_now + interval '15 min')
             ON CONFLICT (id) DO UPDATE SET until = excluded.until;
     END IF;
-    IF v_left AND EXISTS (SELECT FROM lock_runtime.waiters w
-        WHERE w.namespace = p_namespace AND w.name = p_name)
-    THEN
-        v_woken := lock_runtime.wake(p_namespace, p_name, v_now, p_channel);
+    IF v_left AND v_is_waited_for THEN
+        v_served := lock_runtime.wake(p_namespace, p_name, v_now, p_channel);
     END IF;
-    RETURN jsonb_build_object('held', v_held, 'wake', v_woken);
+    RETURN jsonb_build_object('held', v_held) || v_served;
 END $$;
 
 -- Goes on with the section of a giver under another owner. The token stays.
@@ -590,7 +638,7 @@ BEGIN
             channel = p_channel, info = p_info
         WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = v_section.owner;
     IF v_section.owner <> p_owner THEN
-        v_lost := lock_runtime.tell(p_channel, v_section.channel, 'adopted', p_giver);
+        v_lost := lock_runtime.tell(p_channel, v_section.channel, 'adopted', p_giver, '');
     END IF;
     RETURN jsonb_build_object('held', true, 'token', v_section.token, 'adopted', v_lost);
 END $$;
@@ -615,11 +663,11 @@ BEGIN
         CONTINUE WHEN v_section.owner LIKE 'rest %' OR v_section.ends <= v_now;
         v_ended := v_ended + 1;
         v_forced := v_forced
-            || lock_runtime.tell(p_channel, v_section.channel, 'forced', v_section.owner);
+            || lock_runtime.tell(p_channel, v_section.channel, 'forced', v_section.owner, '');
     END LOOP;
     RETURN jsonb_build_object(
-        'ended', v_ended, 'forced', array_remove(v_forced, NULL),
-        'wake', lock_runtime.wake(p_namespace, p_name, clock_timestamp(), p_channel));
+        'ended', v_ended, 'forced', array_remove(v_forced, NULL))
+        || lock_runtime.wake(p_namespace, p_name, clock_timestamp(), p_channel);
 END $$;
 
 --------------------------------------------------------------------------------------------------
@@ -700,7 +748,7 @@ CREATE OR REPLACE FUNCTION lock_runtime.wake_all(
     p_namespace text, p_name text, p_now timestamptz, p_asking text
 ) RETURNS text[] LANGUAGE sql AS $$
     SELECT coalesce(array_remove(array_agg(
-        lock_runtime.tell(p_asking, w.channel, 'wake', w.owner)), NULL), '{}')
+        lock_runtime.tell(p_asking, w.channel, 'wake', w.owner, '')), NULL), '{}')
     FROM lock_runtime.waiters w
     WHERE w.namespace = p_namespace AND w.name = p_name
         AND lock_runtime.is_alive(w.shown, p_now)

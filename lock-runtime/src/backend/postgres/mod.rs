@@ -14,12 +14,11 @@ mod settings;
 mod start;
 mod tls;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::waiting::{Question, Waiters};
@@ -30,7 +29,7 @@ use crate::error::{BackendError, LockError};
 use crate::info::LockInfo;
 use crate::lease::Lease;
 use crate::name::LockName;
-use crate::owner::{Owner, OwnerId, Process};
+use crate::owner::{Owner, Process};
 use crate::sync::{Mutex, lock};
 use answers::{Changed, Forced, Kept, Lock};
 use asking::into_error;
@@ -38,6 +37,7 @@ use call::Call;
 use channel::Channel;
 use fault::Place;
 use line::{MAX_WAITING, Waiting};
+use news::Sections;
 use settings::Settings;
 
 /// What is asked of PostgreSQL while it cannot be reached is asked again for so long, but for
@@ -56,8 +56,9 @@ const IN_NO_HURRY: Duration = Duration::from_secs(3);
 ///
 /// A lock is a few rows while it is held, waited for or assigned, and nothing when it is free.
 /// Every request is one call of a function that decides by the server's clock; requests that come
-/// at the same time share a transaction. A release wakes the next waiter through `NOTIFY`. A
-/// manager has two connections: one for statements, one that listens.
+/// at the same time share a transaction. A release hands the lock to the next waiter, and tells
+/// its process through `NOTIFY`; a process that does not answer within 1.5 s has lost it to the
+/// one after. A manager has two connections: one for statements, one that listens.
 ///
 /// # The URL
 ///
@@ -135,8 +136,9 @@ struct Shared {
     channel: Arc<Channel>,
     line: mpsc::Sender<Waiting>,
     waiters: Arc<Waiters>,
-    /// The sections that run in this process, to be told when they are lost.
-    held: Mutex<HashMap<OwnerId, Weak<Lease>>>,
+    sections: Sections,
+    /// Calls that wait for others to go with are to be sent now.
+    hurry: Arc<Notify>,
 }
 
 impl PostgresBackend {
@@ -191,7 +193,8 @@ impl PostgresBackend {
                 channel: Arc::new(Channel::new()),
                 line,
                 waiters: Arc::default(),
-                held: Mutex::default(),
+                sections: Sections::default(),
+                hurry: Arc::default(),
             }),
             calls: Mutex::new(Some(calls)),
             tasks: Arc::default(),
@@ -247,7 +250,8 @@ impl Backend for PostgresBackend {
         let shared = Arc::clone(&self.shared);
         let request = request.clone();
         Reply::later(async move {
-            let answer = shared.enter(request, Question::Try, true).await;
+            let now = shared.clock.now();
+            let answer = shared.enter(request, Question::Try, now, true).await;
             answer.map_err(into_error)
         })
     }

@@ -6,7 +6,7 @@ use super::call::quote;
 use super::fault::{self, Place};
 use super::line::PROLOGUE;
 use super::settings::Settings;
-use crate::backend::waiting::SILENT_AFTER;
+use crate::backend::waiting::{HANDED_FOR, SILENT_AFTER};
 use crate::error::BackendError;
 
 /// What a database needs to have.
@@ -14,6 +14,9 @@ pub(super) const MIGRATION: &str = include_str!("migration.sql");
 
 /// When a waiter is passed over, which `silent_after` in [`MIGRATION`] says too.
 const _: () = assert!(SILENT_AFTER.as_millis() == 1_500);
+
+/// How long a name stays handed over, which `handed_for` says too.
+const _: () = assert!(HANDED_FOR.as_millis() == 1_500);
 
 /// The version of [`MIGRATION`].
 const VERSION: i32 = 1;

@@ -185,6 +185,23 @@ mod handed {
     }
 
     #[test]
+    fn what_was_handed_over_before_it_had_its_place_is_asked_for() {
+        let waiting = Waiting::of(Wait::Forever);
+        let (waiters, owner) = (Arc::clone(&waiting.waiters), waiting.request.owner().id());
+        let mut wait = waiting.begin(vec![Ok(busy()), Ok(busy()), Ok(granted())]);
+        assert!(poll(&mut wait).is_none());
+        let asked = waiting.time.clock().now();
+        // It was ended by force, and the waiter has asked again since.
+        waiting.time.advance(Duration::from_millis(1));
+        waiters.wake(owner);
+        assert!(poll(&mut wait).is_none());
+        waiters.hand(owner, token(), asked);
+        let now = waiting.time.clock().now();
+        let answer = poll(&mut wait).unwrap().unwrap();
+        assert_eq!(answer, Answer::Granted(Grant::new(None).counted_from(now)));
+    }
+
+    #[test]
     fn what_was_handed_over_for_a_question_of_the_future_is_asked_for() {
         let waiting = Waiting::of(Wait::Forever);
         let (waiters, owner) = (Arc::clone(&waiting.waiters), waiting.request.owner().id());
