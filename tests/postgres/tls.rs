@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::path::Path;
 
 use servers::Postgres;
 
@@ -62,4 +63,49 @@ async fn a_handshake_that_breaks_is_no_lack_of_trust() {
     let text = refusal(&url).await;
     assert!(text.contains("cannot be reached"), "{text}");
     assert!(!text.contains("not trusted"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wants_a_certificate_is_shown_one() {
+    let server = Postgres::options().client_certificates().start();
+    let certificates = server.certificates();
+    let place = format!("postgres://postgres@localhost:{}/postgres", server.port());
+    let checked = format!("{place}?sslrootcert={}", certificates.authority().display());
+    let shown = |(certificate, key): (&Path, &Path)| {
+        let (certificate, key) = (certificate.display(), key.display());
+        format!("sslcert={certificate}&sslkey={key}")
+    };
+    let own = shown(certificates.client());
+
+    let manager = connect(&format!("{checked}&{own}")).await.unwrap();
+    manager.lock("name").run(async || ()).await.unwrap();
+    let believed = format!("{place}?sslmode=require&insecure=true");
+    let manager = connect(&format!("{believed}&{own}")).await.unwrap();
+    manager.lock("name").run(async || ()).await.unwrap();
+    // Both connections show it: also the one that listens somewhere else.
+    let listening = format!("{checked}&{own}").replace('?', "%3F");
+    let listening = listening.replace('&', "%26");
+    let manager = connect(&format!("{checked}&{own}&listen_url={listening}")).await;
+    manager
+        .unwrap()
+        .lock("name")
+        .run(async || ())
+        .await
+        .unwrap();
+
+    let text = refusal(&checked).await;
+    assert!(text.contains("`sslcert`"), "missing: {text}");
+    let stranger = Postgres::options().tls().start();
+    let other = shown(stranger.certificates().client());
+    let text = refusal(&format!("{checked}&{other}")).await;
+    assert!(text.contains("`sslcert`"), "of a stranger: {text}");
+    assert!(text.contains("does not trust this program"), "{text}");
+    // It is for `localhost`, and the user is `postgres`.
+    let text = refusal(&format!("{checked}&{}", shown(certificates.server()))).await;
+    assert!(text.contains("`sslcert`"), "of another user: {text}");
+    assert!(text.contains("does not let this user in"), "{text}");
+    let (certificate, _) = certificates.client();
+    let (_, key) = certificates.server();
+    let text = refusal(&format!("{checked}&{}", shown((certificate, key)))).await;
+    assert!(text.contains("does not belong"), "no pair: {text}");
 }

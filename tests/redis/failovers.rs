@@ -8,7 +8,7 @@ use servers::{RedisCluster, Sentinels};
 use crate::harness::{connected, seconds, soon, until, until_waiting};
 
 /// Enters as soon as somebody grants; says with which token.
-async fn enter(manager: &LockManager, name: &str) -> u64 {
+pub(crate) async fn enter(manager: &LockManager, name: &str) -> u64 {
     let mut token = None;
     until("granted", async || {
         let granted = manager.lock(name).wait(seconds(2)).acquire().await;

@@ -9,6 +9,7 @@
 //! * `leftovers`, `load`: what stays in the store, and how much is asked of it.
 //! * `agreement`: the scripts have the rules of the lock table.
 //! * `seeds`: what was seen of other locks on Redis.
+//! * `tls`: encrypted ways, whose certificates are checked, and which show one of their own.
 //! * `refusals`: places that are not fit to keep locks, and what is said of them.
 
 mod agreement;
@@ -23,3 +24,4 @@ mod processes;
 mod refusals;
 mod restarts;
 mod seeds;
+mod tls;

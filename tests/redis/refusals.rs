@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use servers::{Proxy, Redis, RedisCluster, RedisOptions, Sentinels};
+use servers::{Proxy, Redis, RedisCluster, Sentinels};
 
 use crate::harness::{connected, refusal, seconds, soon, until, until_free, until_waiting};
 
@@ -11,7 +11,7 @@ const NEEDED: &str = "~lock:* &lock:process:* +eval +evalsha +get +mget +set +de
      +zadd +zrem +zrange +zrank +zcard +hset +hget +hmget +hdel +pexpire +publish +subscribe \
      +info +scan";
 
-fn assert_says(text: &str, words: &[&str]) {
+pub(crate) fn assert_says(text: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "no {word:?} in: {text}");
     }
@@ -251,67 +251,6 @@ async fn nobody_there_and_nobody_who_answers() {
     assert_says(&gone, &["nobody listens", &address.to_string()]);
     let unknown = refusal("redis://:CANARY@no-such-host.invalid").await;
     assert_says(&unknown, &["no-such-host.invalid"]);
-}
-
-fn encrypted() -> RedisOptions {
-    Redis::options().tls()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_encrypted_server_is_trusted_by_its_authority() {
-    let server = encrypted().start();
-    let authority = server.certificates().authority().display().to_string();
-    let url = format!("{}?ca={authority}", server.url());
-    let manager = connected(&url).await;
-    manager.lock("name").run(async || ()).await.unwrap();
-    let plain = url
-        .replace("rediss:", "redis:")
-        .replace("?ca", "?tls=true&ca");
-    connected(&plain)
-        .await
-        .lock("name")
-        .run(async || ())
-        .await
-        .unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_encrypted_server_that_is_not_trusted_is_refused() {
-    let server = encrypted().start();
-    assert_says(&refusal(&server.url()).await, &["certificate", "`ca`"]);
-    let another = encrypted().start();
-    let authority = another.certificates().authority().display().to_string();
-    let text = refusal(&format!("{}?ca={authority}", server.url())).await;
-    assert_says(&text, &["certificate", "`ca`"]);
-    let text = refusal(&format!("{}?ca=/no/such/file", server.url())).await;
-    assert_says(&text, &["`ca`", "/no/such/file"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_encrypted_cluster_is_trusted_by_its_authority() {
-    let nodes = ["--cluster-enabled", "yes", "--tls-cluster", "yes"];
-    let node = encrypted().arguments(nodes).start();
-    node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    until("it serves", async || {
-        node.try_command(&["GET", "key"]).is_ok()
-    })
-    .await;
-    let authority = node.certificates().authority().display().to_string();
-    let url = node.url().replace("rediss:", "redis+cluster:");
-    let manager = connected(&format!("{url}?tls=true&ca={authority}")).await;
-    manager.lock("name").run(async || ()).await.unwrap();
-    let text = refusal(&format!("{url}?tls=true")).await;
-    assert_says(&text, &["certificate", "`ca`"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn plain_and_encrypted_do_not_meet() {
-    let server = encrypted().start();
-    let text = refusal(&server.url().replace("rediss:", "redis:")).await;
-    assert_says(&text, &["127.0.0.1"]);
-    let server = Redis::start();
-    let text = refusal(&server.url().replace("redis:", "rediss:")).await;
-    assert_says(&text, &["127.0.0.1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,6 +97,30 @@ impl Address {
         value
     }
 
+    /// Takes two options out that say nothing without each other.
+    ///
+    /// # Errors
+    ///
+    /// When there is only one of them.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn take_both(
+        &mut self,
+        one: &str,
+        other: &str,
+    ) -> Result<Option<(String, String)>, LockError> {
+        let (given, missing) = match (self.take_option(one), self.take_option(other)) {
+            (Some(one), Some(other)) => return Ok(Some((one, other))),
+            (None, None) => return Ok(None),
+            (Some(_), None) => (one, other),
+            (None, Some(_)) => (other, one),
+        };
+        let scheme = self.scheme.escape_debug();
+        Err(LockError::invalid_option(format!(
+            "the `{scheme}:` URL has the option `{given}` without `{missing}`: write both, or \
+             neither"
+        )))
+    }
+
     /// To be called when every option that is known was taken out.
     ///
     /// # Errors
@@ -208,6 +232,23 @@ mod tests {
         assert!(text.contains("`b`") && text.contains("`a`"), "{text}");
         assert_eq!(address.take_option("b").as_deref(), Some("x&y"));
         assert!(address.refuse_other_options(&["a"]).is_ok());
+    }
+
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    #[test]
+    fn one_of_two_options_that_belong_together_is_a_fault() {
+        let take = |url: &str| Address::parse(url).unwrap().take_both("cert", "key");
+        let both = Some(("x".to_owned(), "hunter2".to_owned()));
+        assert_eq!(take("redis://host?key=hunter2&cert=x").unwrap(), both);
+        assert_eq!(take("redis://host?a=b").unwrap(), None);
+        for (url, says) in [
+            ("redis://host?cert=hunter2", "`cert` without `key`"),
+            ("redis://host?key=hunter2", "`key` without `cert`"),
+        ] {
+            let text = take(url).unwrap_err().to_string();
+            assert!(text.contains(says), "{text}");
+            assert!(!text.contains("hunter"), "{text}");
+        }
     }
 
     #[test]

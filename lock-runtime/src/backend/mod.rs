@@ -3,6 +3,8 @@
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 mod address;
 mod capabilities;
+#[cfg(any(feature = "postgres-tls", feature = "redis-tls"))]
+mod certificates;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 #[cfg(all(unix, feature = "lockd"))]

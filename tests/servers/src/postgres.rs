@@ -29,6 +29,7 @@ pub struct Postgres {
 #[must_use = "nothing is started before `start`"]
 pub struct PostgresOptions {
     has_tls: bool,
+    wants_certificates: bool,
     settings: Vec<String>,
 }
 
@@ -124,6 +125,13 @@ impl PostgresOptions {
         self
     }
 
+    /// Speaks TLS, and wants whoever comes over the network to have a certificate of its
+    /// authority for the user's name.
+    pub fn client_certificates(mut self) -> Self {
+        self.wants_certificates = true;
+        self.tls()
+    }
+
     /// How many connections there can be.
     pub fn max_connections(self, count: u16) -> Self {
         self.setting("max_connections", &count.to_string())
@@ -148,10 +156,15 @@ impl PostgresOptions {
         copy.args(["-a", "--reflink=auto"]).arg(template).arg(&data);
         run(&mut copy);
         let kind = if self.has_tls { "hostssl" } else { "host" };
+        let beside = if self.wants_certificates {
+            "clientcert=verify-full"
+        } else {
+            ""
+        };
         let access = format!(
             "local all all trust\n\
-             {kind} all postgres 127.0.0.1/32 trust\n\
-             {kind} all all 127.0.0.1/32 scram-sha-256\n"
+             {kind} all postgres 127.0.0.1/32 trust {beside}\n\
+             {kind} all all 127.0.0.1/32 scram-sha-256 {beside}\n"
         );
         folder.write("access", &access);
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -29,12 +30,20 @@ pub struct Redis {
 #[must_use = "nothing is started before `start`"]
 pub struct RedisOptions {
     is_durable: bool,
-    has_tls: bool,
+    tls: Option<Tls>,
     password: Option<String>,
     user: Option<(String, String)>,
     arguments: Vec<String>,
     /// For a sentinel, which writes its configuration anew.
     configuration: Option<String>,
+}
+
+/// How a server of Redis encrypts.
+#[derive(Clone, Debug, Default)]
+struct Tls {
+    /// Those of somebody else, with a file of whom it trusts, instead of its own.
+    certificates: Option<(Certificates, PathBuf)>,
+    wants_certificates: bool,
 }
 
 impl Redis {
@@ -58,6 +67,11 @@ impl Redis {
     pub fn port(&self) -> u16 {
         let port = self.tls.as_ref().map_or(&self.port, |(port, _)| port);
         port.number()
+    }
+
+    /// The port that wants no TLS.
+    pub(crate) fn plain_port(&self) -> u16 {
+        self.port.number()
     }
 
     /// The URL, with the user and the password if there are any.
@@ -158,8 +172,22 @@ impl RedisOptions {
 
     /// Speaks TLS, with [certificates](Redis::certificates) of an authority of its own.
     pub fn tls(mut self) -> Self {
-        self.has_tls = true;
+        self.tls.get_or_insert_default();
         self
+    }
+
+    /// Speaks TLS, and wants a client to have a certificate of its authority too.
+    pub fn client_certificates(mut self) -> Self {
+        self.tls.get_or_insert_default().wants_certificates = true;
+        self
+    }
+
+    /// Speaks TLS with these certificates, also to its kind, and trusts who is signed by those in
+    /// the file.
+    pub(crate) fn certificates(mut self, certificates: &Certificates, trusted: &Path) -> Self {
+        let tls = self.tls.get_or_insert_default();
+        tls.certificates = Some((certificates.clone(), trusted.to_owned()));
+        self.arguments(["--tls-replication", "yes"])
     }
 
     /// More words for the command line, such as `--maxmemory` and `10mb`.
@@ -207,19 +235,28 @@ impl RedisOptions {
         if let Some(password) = &self.password {
             command.args(["--requirepass", password]);
         }
-        let tls = self.has_tls.then(|| {
+        let tls = self.tls.as_ref().map(|tls| {
             let port = Port::free();
-            let certificates = Certificates::create(&folder, "client");
+            let (certificates, trusted) = tls.certificates.clone().unwrap_or_else(|| {
+                let own = Certificates::create(&folder, "client");
+                let authority = own.authority().to_owned();
+                (own, authority)
+            });
             let (certificate, key) = certificates.server();
+            let wanted = if tls.wants_certificates {
+                "yes"
+            } else {
+                "optional"
+            };
             command
                 .args(["--tls-port", &port.number().to_string()])
-                .args(["--tls-auth-clients", "optional"])
+                .args(["--tls-auth-clients", wanted])
                 .arg("--tls-cert-file")
                 .arg(certificate)
                 .arg("--tls-key-file")
                 .arg(key)
                 .arg("--tls-ca-cert-file")
-                .arg(certificates.authority());
+                .arg(trusted);
             (port, certificates)
         });
         command.args(&self.arguments);

@@ -3,8 +3,10 @@
 use std::iter;
 
 use crate::binary::REDIS_CLI;
+use crate::folder::Folder;
 use crate::port::{Port, PortTaken, on_free_ports};
-use crate::redis::Redis;
+use crate::redis::{Redis, RedisOptions};
+use crate::tls::Certificates;
 use crate::wait::eventually;
 
 /// Six servers of Redis: three masters, and a replica of each, which takes its master's place one
@@ -14,26 +16,57 @@ pub struct RedisCluster {
     nodes: Vec<Redis>,
     /// At which the servers talk to each other.
     _buses: Vec<Port>,
+    certificates: Option<(Certificates, Folder)>,
 }
 
 impl RedisCluster {
     /// Starts them. Comes back when all agree that all is well, and the replicas have what their
     /// masters have.
     pub fn start() -> Self {
-        let cluster = on_free_ports(|| {
+        Self::start_with(None)
+    }
+
+    /// Starts them, all speaking TLS, also to each other. Clients have to have a certificate of
+    /// their authority.
+    pub fn start_encrypted() -> Self {
+        let folder = Folder::create();
+        Self::start_with(Some((Certificates::create(&folder, "client"), folder)))
+    }
+
+    fn start_with(certificates: Option<(Certificates, Folder)>) -> Self {
+        let options = match &certificates {
+            Some((known, _)) => Redis::options()
+                .certificates(known, known.authority())
+                .client_certificates()
+                .arguments(["--tls-cluster", "yes"]),
+            None => Redis::options(),
+        };
+        let (nodes, buses) = on_free_ports(|| {
             let buses: Vec<_> = iter::repeat_with(Port::free).take(6).collect();
-            let nodes = buses.iter().map(|bus| node(bus.number()));
+            let nodes = buses.iter().map(|bus| node(options.clone(), bus.number()));
             let mut nodes: Vec<_> = nodes.collect();
             for node in &mut nodes {
                 node.becomes_ready()?;
             }
-            Ok::<_, PortTaken>(Self {
-                nodes,
-                _buses: buses,
-            })
+            Ok::<_, PortTaken>((nodes, buses))
         });
+        let cluster = Self {
+            nodes,
+            _buses: buses,
+            certificates,
+        };
         cluster.join();
         cluster
+    }
+
+    /// The certificates of all servers.
+    ///
+    /// # Panics
+    ///
+    /// When they were started without.
+    pub fn certificates(&self) -> &Certificates {
+        let (certificates, _) = self.certificates.as_ref().expect("started with TLS");
+        certificates
     }
 
     /// The URL, with the addresses of all servers.
@@ -73,6 +106,17 @@ impl RedisCluster {
             .args(["--cluster", "create"])
             .args(self.addresses())
             .args(["--cluster-replicas", "1", "--cluster-yes"]);
+        if let Some((certificates, _)) = &self.certificates {
+            let (certificate, key) = certificates.client();
+            create
+                .arg("--tls")
+                .arg("--cacert")
+                .arg(certificates.authority())
+                .arg("--cert")
+                .arg(certificate)
+                .arg("--key")
+                .arg(key);
+        }
         let output = create.output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{create:?}: {said}");
@@ -93,8 +137,8 @@ fn is_in_its_place(node: &Redis) -> bool {
     signs.iter().any(|sign| replication.contains(sign))
 }
 
-fn node(bus: u16) -> Redis {
-    Redis::options()
+fn node(options: RedisOptions, bus: u16) -> Redis {
+    options
         .arguments(["--cluster-enabled", "yes"])
         .arguments(["--cluster-port", &bus.to_string()])
         .arguments(["--cluster-node-timeout", "1000"])

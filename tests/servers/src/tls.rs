@@ -1,5 +1,6 @@
 //! Certificates of an authority of their own, as files.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub struct Certificates {
 
 impl Certificates {
     /// Makes them: one for a server on `127.0.0.1` or `localhost`, and one for a client.
+    ///
+    /// The client's could be that of a server too, and the other way round: only the names differ.
     pub(crate) fn create(folder: &Folder, client: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
@@ -77,6 +80,13 @@ fn issue(
         folder.write(&format!("{file}.pem"), &certificate.pem()),
         folder.write(&format!("{file}.key"), &key.serialize_pem()),
     )
+}
+
+/// A file with the authorities of all of these.
+pub(crate) fn authorities(folder: &Folder, of: &[&Certificates]) -> PathBuf {
+    let read = |certificates: &&Certificates| fs::read_to_string(certificates.authority());
+    let all: String = of.iter().map(|one| read(one).expect("written")).collect();
+    folder.write("authorities.pem", &all)
 }
 
 fn name(params: &mut CertificateParams, name: &str) {

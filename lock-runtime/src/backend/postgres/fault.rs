@@ -97,11 +97,8 @@ pub(super) fn no_connection(place: &Place, error: &Error) -> Fault {
                 "{place} speaks no TLS: switch `ssl` on there, or write `sslmode=disable` to send \
                  the password and everything else unencrypted"
             ))
-        } else if is_about_certificate(error) {
-            Fault::lasting(format!(
-                "{place} is not trusted: {said}; check `sslrootcert`, and that the certificate is \
-                 for this host name"
-            ))
+        } else if let Some((what, check)) = about_certificates(error) {
+            Fault::lasting(format!("{place} {what}: {said}; check {check}"))
         } else {
             Fault::passing(format!("{place} cannot be reached: {said}"))
         };
@@ -111,7 +108,7 @@ pub(super) fn no_connection(place: &Place, error: &Error) -> Fault {
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
             Fault::lasting(format!(
                 "{place} does not let this user in: {said}; check user and password of the lock \
-                 URL, and `pg_hba.conf`"
+                 URL, its `sslcert` where a certificate is asked for, and `pg_hba.conf`"
             ))
         }
         SqlState::INVALID_CATALOG_NAME => Fault::lasting(format!(
@@ -331,26 +328,48 @@ pub(super) fn said(error: &Error) -> String {
     text.escape_debug().to_string()
 }
 
-/// Whether a connection failed because of the server's certificate, which the next one would too.
+/// Whose certificate a connection failed because of, which the next one would too: what is said of
+/// the server, and what to check.
 #[cfg(feature = "postgres-tls")]
-fn is_about_certificate(error: &Error) -> bool {
+fn about_certificates(error: &Error) -> Option<(&'static str, &'static str)> {
+    use rustls::AlertDescription as Alert;
+
     let mut source = error.source();
     while let Some(cause) = source {
         // An I/O error does not say that what it wraps is behind it.
         let wrapped = cause.downcast_ref::<std::io::Error>();
         let wrapped = wrapped.and_then(|error| error.get_ref()?.downcast_ref());
         let tls: Option<&rustls::Error> = wrapped.or_else(|| cause.downcast_ref());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
+        match tls {
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                return Some((
+                    "is not trusted",
+                    "`sslrootcert`, and that the certificate is for this host name",
+                ));
+            }
+            Some(rustls::Error::AlertReceived(
+                Alert::BadCertificate
+                | Alert::CertificateExpired
+                | Alert::CertificateRequired
+                | Alert::CertificateRevoked
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::UnsupportedCertificate,
+            )) => {
+                return Some((
+                    "does not trust this program",
+                    "`sslcert` and `sslkey`, and the server's `ssl_ca_file`",
+                ));
+            }
+            _ => source = cause.source(),
         }
-        source = cause.source();
     }
-    false
+    None
 }
 
 #[cfg(not(feature = "postgres-tls"))]
-fn is_about_certificate(_: &Error) -> bool {
-    false
+fn about_certificates(_: &Error) -> Option<(&'static str, &'static str)> {
+    None
 }
 
 #[cfg(test)]

@@ -73,9 +73,11 @@ const IN_NO_HURRY: Duration = Duration::from_secs(3);
 /// | `listen_url` | a URL, percent-encoded, that leads past a pooler | the URL itself |
 /// | `sslmode` | `disable`, `verify-full`; with `insecure=true` also `require`, `prefer` | `verify-full`, but `disable` on this host |
 /// | `sslrootcert` | a PEM file of who may sign the server's certificate | what the system trusts |
+/// | `sslcert`, `sslkey` | PEM files of the certificate that this program shows, and of its key, which is unencrypted | none |
 /// | `connect_timeout` | seconds that each host has | `3` |
 ///
-/// TLS needs the feature `postgres-tls`.
+/// TLS needs the feature `postgres-tls`. Its files are read once, when the backend is made. A
+/// `listen_url` names its own.
 ///
 /// # Rights
 ///

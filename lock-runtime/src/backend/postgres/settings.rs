@@ -7,7 +7,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 
 use super::fault::Place;
-use super::tls::Tls;
+use super::tls::{Files, Tls};
 use crate::backend::address::{Address, Host};
 use crate::error::LockError;
 use crate::sync::atomic::AtomicUsize;
@@ -26,6 +26,8 @@ const KNOWN: &[&str] = &[
     "listen_url",
     "migrate",
     "schema",
+    "sslcert",
+    "sslkey",
     "sslmode",
     "sslrootcert",
 ];
@@ -151,15 +153,17 @@ impl Target {
     }
 }
 
-/// Reads `sslmode`, `sslrootcert` and `insecure`. A connection that leaves this host is encrypted
+/// Reads `sslmode`, `insecure`, and the options that name files. A connection that leaves this host is encrypted
 /// and its server's certificate is checked, unless the URL says otherwise in so many words.
 fn tls(address: &mut Address) -> Result<Tls, LockError> {
     let mode = address.take_option("sslmode");
-    let roots = address.take_option("sslrootcert");
+    let files = Files::take_from(address)?;
     let insecure = take_flag(address, "insecure")?.unwrap_or(false);
     let tls = match mode.as_deref() {
-        None if address.hosts.iter().all(is_this_host) && roots.is_none() && !insecure => Tls::Off,
-        None if insecure => Tls::unchecked(SslMode::Require)?,
+        None if address.hosts.iter().all(is_this_host) && !files.are_named() && !insecure => {
+            Tls::Off
+        }
+        None if insecure => Tls::unchecked(SslMode::Require, &files)?,
         None if !cfg!(feature = "postgres-tls") => {
             return Err(invalid(
                 "the `postgres:` URL leads to another host, and this build has no TLS: build with \
@@ -167,10 +171,10 @@ fn tls(address: &mut Address) -> Result<Tls, LockError> {
                  `sslmode=disable` to send the password and everything else unencrypted",
             ));
         }
-        None | Some("verify-full") => Tls::checked(roots.as_deref())?,
+        None | Some("verify-full") => Tls::checked(&files)?,
         Some("disable") => Tls::Off,
-        Some("prefer") if insecure => Tls::unchecked(SslMode::Prefer)?,
-        Some("require") if insecure => Tls::unchecked(SslMode::Require)?,
+        Some("prefer") if insecure => Tls::unchecked(SslMode::Prefer, &files)?,
+        Some("require") if insecure => Tls::unchecked(SslMode::Require, &files)?,
         Some(mode @ ("prefer" | "require")) => {
             return Err(invalid(&format!(
                 "`sslmode={mode}` talks to anybody who answers, because it does not check the \
@@ -186,10 +190,8 @@ fn tls(address: &mut Address) -> Result<Tls, LockError> {
             )));
         }
     };
-    if roots.is_some() && !tls.is_checked() {
-        return Err(invalid(
-            "`sslrootcert` is given, but no certificate is checked; write `sslmode=verify-full`",
-        ));
+    if let Some(what) = files.in_vain(&tls) {
+        return Err(invalid(what));
     }
     Ok(tls)
 }
@@ -324,6 +326,26 @@ mod tests {
                 "sslrootcert",
             ),
             (
+                "postgres://h:hunter@localhost?sslcert=x",
+                "`sslcert` without `sslkey`",
+            ),
+            (
+                "postgres://h:hunter@localhost?sslkey=hunter",
+                "`sslkey` without `sslcert`",
+            ),
+            (
+                "postgres://h:hunter@localhost?sslmode=disable&sslcert=x&sslkey=y",
+                "nothing is encrypted",
+            ),
+            (
+                "postgres://h:hunter@localhost?sslcert=x&sslkey=y&sslpassword=hunter",
+                "`openssl pkey",
+            ),
+            (
+                "postgres://h:hunter@localhost?listen_url=postgres://localhost%3Fsslkey=hunter",
+                "`sslkey` without `sslcert`",
+            ),
+            (
                 "postgres://h:hunter@localhost?listen_url=redis://:hunter@localhost",
                 "`listen_url` has the scheme `redis:`",
             ),
@@ -351,7 +373,27 @@ mod tests {
     fn another_host_has_to_show_its_certificate_by_default() {
         let settings = Settings::parse("postgres://me@db.example/app").unwrap();
         assert!(settings.statements.tls.is_checked());
-        let text = fault("postgres://db.example/app?sslrootcert=/nowhere/root.pem");
-        assert!(text.contains("/nowhere/root.pem"), "{text}");
+        for (options, says) in [
+            ("sslrootcert=/nowhere/root.pem", "/nowhere/root.pem"),
+            ("sslrootcert=/dev/null", "no certificate"),
+            (
+                "sslcert=/nowhere/cert.pem&sslkey=/dev/null",
+                "/nowhere/cert.pem",
+            ),
+            (
+                "sslcert=/dev/null&sslkey=/nowhere/key.pem",
+                "/nowhere/key.pem",
+            ),
+            (
+                "sslmode=require&insecure=true&sslcert=/dev/null&sslkey=/nowhere/key.pem",
+                "/nowhere/key.pem",
+            ),
+        ] {
+            // Also on this host, where nothing is encrypted unless something asks for it.
+            for host in ["db.example", "localhost"] {
+                let text = fault(&format!("postgres://me:hunter@{host}/app?{options}"));
+                assert!(text.contains(says), "{options}: {text}");
+            }
+        }
     }
 }

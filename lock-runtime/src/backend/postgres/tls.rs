@@ -2,7 +2,54 @@
 
 use tokio_postgres::config::SslMode;
 
+use crate::backend::address::Address;
 use crate::error::LockError;
+
+/// Paths of files, as a URL names them.
+pub(super) struct Files {
+    /// Who may sign the server's certificate.
+    roots: Option<String>,
+    /// The certificate of this program, and its key.
+    identity: Option<(String, String)>,
+}
+
+impl Files {
+    /// Takes the options `sslrootcert`, `sslcert` and `sslkey`.
+    ///
+    /// # Errors
+    ///
+    /// When one of the last two is missing.
+    pub(super) fn take_from(address: &mut Address) -> Result<Self, LockError> {
+        if address.take_option("sslpassword").is_some() {
+            return Err(LockError::invalid_option(
+                "the option `sslpassword` is for a key that is encrypted, which cannot be used: \
+                 decrypt it with `openssl pkey -in encrypted.pem -out key.pem`, into a file that \
+                 nobody but the service may read, and name that in `sslkey`",
+            ));
+        }
+        Ok(Self {
+            roots: address.take_option("sslrootcert"),
+            identity: address.take_both("sslcert", "sslkey")?,
+        })
+    }
+
+    /// An option that is about what `tls` does not do.
+    pub(super) fn in_vain(&self, tls: &Tls) -> Option<&'static str> {
+        if self.roots.is_some() && !tls.is_checked() {
+            Some(
+                "`sslrootcert` is given, but no certificate is checked; write `sslmode=verify-full`",
+            )
+        } else if self.identity.is_some() && tls.mode() == SslMode::Disable {
+            Some("`sslcert` is given, but nothing is encrypted; write `sslmode=verify-full`")
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn are_named(&self) -> bool {
+        self.roots.is_some() || self.identity.is_some()
+    }
+}
 
 /// How a connection is encrypted.
 #[derive(Clone)]
@@ -37,11 +84,11 @@ impl Tls {
 
 #[cfg(not(feature = "postgres-tls"))]
 impl Tls {
-    pub(super) fn checked(_: Option<&str>) -> Result<Self, LockError> {
+    pub(super) fn checked(_: &Files) -> Result<Self, LockError> {
         Err(without_feature())
     }
 
-    pub(super) fn unchecked(_: SslMode) -> Result<Self, LockError> {
+    pub(super) fn unchecked(_: SslMode, _: &Files) -> Result<Self, LockError> {
         Err(without_feature())
     }
 }
@@ -60,29 +107,33 @@ mod with_rustls {
 
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::crypto::{CryptoProvider, ring};
-    use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+    use rustls::sign::SingleCertAndKey;
+    use rustls::{
+        ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    };
     use tokio_postgres_rustls::MakeRustlsConnect;
 
-    use super::{LockError, SslMode, Tls};
+    use super::{Files, LockError, SslMode, Tls};
+    use crate::backend::certificates::{PemFile, identity};
 
     impl Tls {
         /// The certificate has to be for the host of the URL, and signed by one of these in a PEM
         /// file, or by one that the system trusts.
-        pub(in super::super) fn checked(roots: Option<&str>) -> Result<Self, LockError> {
-            let roots = roots.map_or_else(system_roots, read_roots)?;
-            let config = builder()?.with_root_certificates(roots);
-            let connect = MakeRustlsConnect::new(config.with_no_client_auth());
+        pub(in super::super) fn checked(files: &Files) -> Result<Self, LockError> {
+            let roots = match &files.roots {
+                Some(path) => PemFile::read("sslrootcert", path.clone())?.authorities()?,
+                None => system_roots()?,
+            };
             Ok(Self::On {
                 mode: SslMode::Require,
                 is_checked: true,
-                connect,
+                connect: files.show_in(builder()?.with_root_certificates(roots))?,
             })
         }
 
         /// Whoever answers is believed.
-        pub(in super::super) fn unchecked(mode: SslMode) -> Result<Self, LockError> {
+        pub(in super::super) fn unchecked(mode: SslMode, files: &Files) -> Result<Self, LockError> {
             let believer = Arc::new(Believer(Arc::new(ring::default_provider())));
             let config = builder()?
                 .dangerous()
@@ -90,37 +141,34 @@ mod with_rustls {
             Ok(Self::On {
                 mode,
                 is_checked: false,
-                connect: MakeRustlsConnect::new(config.with_no_client_auth()),
+                connect: files.show_in(config)?,
             })
         }
     }
 
-    type Builder = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
+    impl Files {
+        /// Connections show the certificate of this program, if it has one.
+        fn show_in(
+            &self,
+            config: ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
+        ) -> Result<MakeRustlsConnect, LockError> {
+            let config = match &self.identity {
+                None => config.with_no_client_auth(),
+                Some((certificate, key)) => {
+                    let certificate = PemFile::read("sslcert", certificate.clone())?;
+                    let key = PemFile::read("sslkey", key.clone())?;
+                    let shown = identity(&certificate, &key, &ring::default_provider())?;
+                    config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
+                }
+            };
+            Ok(MakeRustlsConnect::new(config))
+        }
+    }
 
-    fn builder() -> Result<Builder, LockError> {
+    fn builder() -> Result<ConfigBuilder<ClientConfig, rustls::WantsVerifier>, LockError> {
         ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| LockError::invalid_option(format!("TLS cannot be used: {error}")))
-    }
-
-    fn read_roots(path: &str) -> Result<RootCertStore, LockError> {
-        let fault = |what: String| {
-            let path = path.escape_debug();
-            LockError::invalid_option(format!("`sslrootcert` `{path}` {what}"))
-        };
-        let certificates = CertificateDer::pem_file_iter(path)
-            .map_err(|error| fault(format!("cannot be read: {error}")))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates {
-            certificate
-                .map_err(|error| error.to_string())
-                .and_then(|found| roots.add(found).map_err(|error| error.to_string()))
-                .map_err(|error| fault(format!("has what is no certificate: {error}")))?;
-        }
-        if roots.is_empty() {
-            return Err(fault("has no certificate in PEM form".to_owned()));
-        }
-        Ok(roots)
     }
 
     fn system_roots() -> Result<RootCertStore, LockError> {

@@ -1,6 +1,6 @@
 //! What goes wrong with a Redis, and what to do about it, in words.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -13,6 +13,7 @@ use crate::info::Shown;
 /// A connection was not made.
 pub(super) fn no_connection(place: &Place, error: &RedisError) -> BackendError {
     let said = said(error);
+    let who = Somebody(place);
     let what = match error.kind() {
         ErrorKind::AuthenticationFailed => format!(
             "{place} refused the login: check user and password in the URL; it said: {said}"
@@ -32,22 +33,60 @@ pub(super) fn no_connection(place: &Place, error: &RedisError) -> BackendError {
         _ if said.contains("max number of clients") => format!(
             "{place} has as many clients as its `maxclients` allows: raise it, or close others"
         ),
+        _ if is_about_our_certificate(&said) => format!(
+            "{who} wants a certificate of this program that it trusts: {said}; name its file, and \
+             that of its key, with the options `cert_file` and `key_file`"
+        ),
+        _ if said.contains("not valid for name") => format!(
+            "{who} has a certificate that is not for the name or address under which it was \
+             looked for, and so is not trusted: {said}"
+        ),
         _ if said.contains("certificate") => format!(
-            "{place} has a certificate that is not trusted: name the file of the authority that \
-             signed it with the option `ca`; {said}"
+            "{who} has a certificate that is not trusted: {said}; where an authority of your own \
+             has signed it, name the file of that with the option `ca_file`"
         ),
         _ if error.is_connection_refusal() => {
             format!("nobody listens where {place} was looked for: start it, or check the URL")
         }
-        _ if error.is_timeout() => format!(
-            "{place} did not answer while it was connected to: it is stopped, or out of reach"
-        ),
+        _ if error.is_timeout() => match place.encryption {
+            Some(true) => format!(
+                "{place} did not answer while it was connected to: it is stopped, or out of \
+                 reach, or speaks no TLS, which the URL asks for"
+            ),
+            _ => format!(
+                "{place} did not answer while it was connected to: it is stopped, or out of reach"
+            ),
+        },
+        _ if place.encryption == Some(false) && error.is_connection_dropped() => {
+            format!("{place} cannot be connected to: {said}; if it speaks TLS, write `tls=true`")
+        }
         _ => match of_server(place, error) {
             Some(failure) => return of_failure(failure),
             None => format!("{place} cannot be connected to: {said}"),
         },
     };
     BackendError::new(what)
+}
+
+/// Who may have said it: behind Sentinels there is more than one.
+struct Somebody<'a>(&'a Place);
+
+impl Display for Somebody<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        if self.0.is_behind_sentinels() {
+            f.write_str(": a Sentinel, or the server that it names,")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a server has ended a handshake because of what this program has shown of itself.
+fn is_about_our_certificate(said: &str) -> bool {
+    said.contains("received fatal alert")
+        && ["Certificate", "UnknownCA"]
+            .iter()
+            .any(|what| said.contains(what))
 }
 
 /// No connection was made in time.

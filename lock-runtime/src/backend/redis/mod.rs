@@ -60,8 +60,10 @@ use scripts::{Script, Scripts};
 /// | `wait_replicas=1` | a grant counts only when so many replicas know of it; otherwise it is given back, with an error. Every request of the backend waits meanwhile |
 /// | `wait_timeout=100ms` | how long they are waited for, at most 1 s |
 /// | `allow_eviction=true` | accepts a server that may throw locks away when its memory is full; others are refused |
-/// | `ca=/path/to.pem` | trusts these certificates alone, and not those of the system |
-/// | `tls=true` | encrypts, for `redis+cluster:` |
+/// | `tls=true` | encrypts every way, and checks whoever is there; what `rediss:` does by itself. Not for `redis+unix:` |
+/// | `ca_file=/path/to.pem` | who may sign the servers' certificates, instead of those whom the system trusts |
+/// | `cert_file=/path/to.pem`, `key_file=/path/to.key` | the certificate that this program shows, and its key, where the servers ask for one |
+/// | `sentinel_tls=false` | with `tls=true`: the Sentinels themselves are spoken to unencrypted |
 /// | `sentinel_user`, `sentinel_password` | the login at the Sentinels, if they want one |
 ///
 /// Every request for a section, and every release, is one script and one round trip. All requests
@@ -127,9 +129,16 @@ use scripts::{Script, Scripts};
 ///
 /// # Encryption
 ///
-/// Certificates are checked against those that the system trusts, or those of `ca`. Where the
-/// process has chosen no provider of cryptography for `rustls`, `ring` becomes it. `redis+sentinel:`
-/// is not encrypted.
+/// Certificates are checked against those that the system trusts, or those of `ca_file`, and have to
+/// be for the name or address under which a server is looked for: behind Sentinels and in a cluster
+/// that is what they announce, an IP address unless they are told otherwise. Files are PEM, and are
+/// read once, when the backend is made; a key is unencrypted. Where the process has chosen no
+/// provider of cryptography for `rustls`, `ring` becomes it.
+///
+/// With `tls=true` the Sentinels and the servers that they name are all encrypted, checked against
+/// the same `ca_file`, which may hold several, and shown the same certificate. With
+/// `sentinel_tls=false` beside it, whoever can answer for a Sentinel chooses among the servers with
+/// a trusted certificate.
 ///
 /// ```no_run
 /// use lock_runtime::{Clock, LockManager, RedisBackend};

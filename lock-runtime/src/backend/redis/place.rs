@@ -10,7 +10,7 @@ use redis::{
     RedisConnectionInfo,
 };
 
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use crate::backend::address::{Address, Host};
 use crate::error::LockError;
 use crate::options;
@@ -26,14 +26,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The options that every URL may have, and those that only some may.
 const OPTIONS: &[&str] = &["allow_eviction", "wait_replicas", "wait_timeout"];
-const TLS_OPTIONS: &[&str] = &["ca", "tls"];
-const SENTINEL_OPTIONS: &[&str] = &["sentinel_password", "sentinel_user"];
+const SOCKET_OPTIONS: &[&str] = &["db"];
+const SENTINEL_OPTIONS: &[&str] = &["sentinel_password", "sentinel_tls", "sentinel_user"];
 
 /// What a URL says of a Redis, checked.
 pub(super) struct Place {
     pub(super) kind: Kind,
     shown: String,
     pub(super) options: Options,
+    /// Whether it is spoken to with TLS; `None` where that cannot be.
+    pub(super) encryption: Option<bool>,
 }
 
 pub(super) enum Kind {
@@ -64,6 +66,13 @@ impl Place {
         let mut address = Address::parse(&with_a_host(url))?;
         let scheme = address.scheme.clone();
         let refused = |what: &str| Err(invalid(&scheme, what));
+        let is_socket = scheme == "redis+unix";
+        let tls = if is_socket {
+            Tls::none()
+        } else {
+            Tls::take_from(&mut address, scheme == "rediss")?
+        };
+        let encryption = (!is_socket).then_some(tls.is_on());
         let (kind, known) = match scheme.as_str() {
             "redis" | "rediss" => {
                 if address.hosts.len() > 1 {
@@ -71,11 +80,10 @@ impl Place {
                         "names one server; several are `redis+sentinel:` or `redis+cluster:`",
                     );
                 }
-                let tls = Tls::take_from(&mut address, scheme == "rediss")?;
                 let login = login(&address).set_db(database(&address.path, &scheme)?);
                 let node = node(tls.address(&address.hosts[0], PORT), login)?;
-                let client = tls.client(node).map_err(|error| tls.refusal(&error))?;
-                (Kind::One(client), TLS_OPTIONS)
+                let client = tls.client(node).map_err(|_| invalid_client(&scheme))?;
+                (Kind::One(client), [OPTIONS, tls::OPTIONS].concat())
             }
             "redis+unix" => {
                 let path = format!("/{}", address.path);
@@ -87,30 +95,34 @@ impl Place {
                 let database = address.take_option("db").unwrap_or_default();
                 let login = login(&address).set_db(database_number(&database, &scheme)?);
                 let node = node(ConnectionAddr::Unix(path.into()), login)?;
-                let client = Client::open(node).map_err(|_| invalid(&scheme, "is not valid"))?;
-                (Kind::One(client), &["db"] as &[&str])
+                let client = Client::open(node).map_err(|_| invalid_client(&scheme))?;
+                (Kind::One(client), [OPTIONS, SOCKET_OPTIONS].concat())
             }
-            "redis+sentinel" => (sentinel(&mut address, &scheme)?, SENTINEL_OPTIONS),
+            "redis+sentinel" => (
+                sentinel(&mut address, &scheme, &tls)?,
+                [OPTIONS, SENTINEL_OPTIONS, tls::OPTIONS].concat(),
+            ),
             "redis+cluster" => {
                 if !address.path.is_empty() {
                     return refused("has no database: a cluster has only one");
                 }
-                let tls = Tls::take_from(&mut address, false)?;
                 let login = login(&address);
                 let nodes = address
                     .hosts
                     .iter()
                     .map(|host| node(tls.address(host, PORT), login.clone()))
                     .collect::<Result<_, _>>()?;
-                (Kind::Cluster { nodes, tls }, TLS_OPTIONS)
+                (
+                    Kind::Cluster { nodes, tls },
+                    [OPTIONS, tls::OPTIONS].concat(),
+                )
             }
             _ => return refused("is not one of Redis"),
         };
         let options = Options::take_from(&mut address, &scheme)?;
-        let known: Vec<_> = OPTIONS.iter().chain(known).copied().collect();
         address.refuse_other_options(&known)?;
         let shown = match &kind {
-            Kind::One(_) if scheme == "redis+unix" => {
+            Kind::One(_) if is_socket => {
                 format!("Redis at `/{}`", address.path.escape_debug())
             }
             Kind::One(_) => format!("Redis at `{}`", hosts(&address, PORT)),
@@ -126,11 +138,16 @@ impl Place {
             kind,
             shown,
             options,
+            encryption,
         })
     }
 
     pub(super) fn is_cluster(&self) -> bool {
         matches!(self.kind, Kind::Cluster { .. })
+    }
+
+    pub(super) fn is_behind_sentinels(&self) -> bool {
+        matches!(self.kind, Kind::Sentinel { .. })
     }
 }
 
@@ -148,7 +165,7 @@ impl fmt::Debug for Place {
 
 impl Options {
     fn take_from(address: &mut Address, scheme: &str) -> Result<Self, LockError> {
-        let allow_eviction = flag(address, "allow_eviction", scheme)?;
+        let allow_eviction = flag(address, "allow_eviction", scheme)?.unwrap_or(false);
         let replicas = address
             .take_option("wait_replicas")
             .map(|number| {
@@ -191,7 +208,7 @@ impl Options {
     }
 }
 
-fn sentinel(address: &mut Address, scheme: &str) -> Result<Kind, LockError> {
+fn sentinel(address: &mut Address, scheme: &str, tls: &Tls) -> Result<Kind, LockError> {
     let (name, database) = address.path.split_once('/').unwrap_or((&address.path, ""));
     if name.is_empty() {
         return Err(invalid(
@@ -199,12 +216,25 @@ fn sentinel(address: &mut Address, scheme: &str) -> Result<Kind, LockError> {
             "names the service after the Sentinels: `redis+sentinel://one:26379,two:26379/mymaster`",
         ));
     }
+    let name = name.to_owned();
+    let database = self::database(database, scheme)?;
+    let to_sentinels = match flag(address, "sentinel_tls", scheme)? {
+        Some(_) if !tls.is_on() => {
+            return Err(invalid(
+                scheme,
+                "has `sentinel_tls` without `tls=true`, which encrypts the ways to the Sentinels \
+                 and to the server that they name; `sentinel_tls=false` beside it excepts the \
+                 Sentinels",
+            ));
+        }
+        Some(false) => Tls::none(),
+        Some(true) | None => tls.clone(),
+    };
     let hosts = address.hosts.iter();
-    let sentinels = hosts.map(|host| Tls::none().address(host, SENTINEL_PORT));
-    let invalid_client = |_| invalid(scheme, "is not valid");
+    let sentinels = hosts.map(|host| to_sentinels.address(host, SENTINEL_PORT));
     let mut builder = SentinelClientBuilder::new(sentinels, name, SentinelServerType::Master)
-        .map_err(invalid_client)?
-        .set_client_to_redis_db(self::database(database, scheme)?)
+        .map_err(|_| invalid_client(scheme))?
+        .set_client_to_redis_db(database)
         .set_client_to_redis_protocol(ProtocolVersion::RESP3)
         .set_client_to_redis_tcp_settings(tcp())
         .set_client_to_sentinel_tcp_settings(tcp());
@@ -220,7 +250,8 @@ fn sentinel(address: &mut Address, scheme: &str) -> Result<Kind, LockError> {
     if let Some(password) = address.take_option("sentinel_password") {
         builder = builder.set_client_to_sentinel_password(password);
     }
-    let client = builder.build().map_err(invalid_client)?;
+    builder = to_sentinels.secure_sentinels(tls.secure_servers(builder));
+    let client = builder.build().map_err(|_| invalid_client(scheme))?;
     Ok(Kind::Sentinel {
         client: tokio::sync::Mutex::new(client),
     })
@@ -276,10 +307,15 @@ fn database_number(text: &str, scheme: &str) -> Result<i64, LockError> {
         .map_err(|_| invalid(scheme, "has a database that is no number"))
 }
 
-pub(super) fn flag(address: &mut Address, option: &str, scheme: &str) -> Result<bool, LockError> {
+pub(super) fn flag(
+    address: &mut Address,
+    option: &str,
+    scheme: &str,
+) -> Result<Option<bool>, LockError> {
     match address.take_option(option).as_deref() {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
+        None => Ok(None),
+        Some("false") => Ok(Some(false)),
+        Some("true") => Ok(Some(true)),
         Some(_) => Err(invalid(
             scheme,
             &format!("has an option `{option}` that is neither `true` nor `false`"),
@@ -289,6 +325,10 @@ pub(super) fn flag(address: &mut Address, option: &str, scheme: &str) -> Result<
 
 pub(super) fn invalid(scheme: &str, what: &str) -> LockError {
     LockError::invalid_option(format!("the `{}:` URL {what}", scheme.escape_debug()))
+}
+
+fn invalid_client(scheme: &str) -> LockError {
+    invalid(scheme, "is not valid")
 }
 
 fn hosts(address: &Address, port: u16) -> String {
@@ -304,82 +344,4 @@ fn hosts(address: &Address, port: u16) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fault(url: &str) -> String {
-        Place::parse(url).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn every_kind_of_place_is_read() {
-        for (url, shown) in [
-            ("redis://localhost", "Redis at `localhost:6379`"),
-            ("redis://me:hunter2@[::1]:7/3", "Redis at `[::1]:7`"),
-            (
-                "redis+unix:///run/redis.sock?db=2",
-                "Redis at `/run/redis.sock`",
-            ),
-            (
-                "redis+unix://:hunter2@/run/redis.sock",
-                "Redis at `/run/redis.sock`",
-            ),
-            (
-                "redis+sentinel://:hunter2@one,two:7/main/1?sentinel_password=hunter3",
-                "Redis of the Sentinels at `one:26379,two:7`",
-            ),
-            (
-                "redis+cluster://one:7000,two:7001",
-                "the Redis Cluster at `one:7000,two:7001`",
-            ),
-        ] {
-            let place = Place::parse(url).unwrap();
-            assert_eq!(place.to_string(), shown);
-            assert!(!format!("{place:?}").contains("hunter"), "{place:?}");
-        }
-    }
-
-    #[test]
-    fn options_are_read() {
-        let place = Place::parse("redis://host?wait_replicas=2&allow_eviction=true").unwrap();
-        let replicas = Some((2, REPLICAS_WITHIN));
-        assert_eq!(
-            (place.options.allow_eviction, place.options.replicas),
-            (true, replicas)
-        );
-        let place = Place::parse("redis://host?wait_replicas=1&wait_timeout=1s").unwrap();
-        assert_eq!(place.options.replicas, Some((1, Duration::from_secs(1))));
-        assert!(!place.options.allow_eviction);
-    }
-
-    #[test]
-    fn faults_are_named_and_secrets_are_not() {
-        for (url, says) in [
-            ("redis://:hunter2@one,two", "`redis+cluster:`"),
-            ("redis://:hunter2@host/zero", "database"),
-            ("redis://:hunter2@host?wait_replicas=0", "`wait_replicas`"),
-            (
-                "redis://:hunter2@host?wait_replicas=1&wait_timeout=1",
-                "`100ms`",
-            ),
-            (
-                "redis://:hunter2@host?wait_replicas=1&wait_timeout=2s",
-                "1 s",
-            ),
-            ("redis://:hunter2@host?wait_timeout=1s", "`wait_replicas`"),
-            (
-                "redis://:hunter2@host?allow_eviction=yes",
-                "`allow_eviction`",
-            ),
-            ("redis://:hunter2@host?patience=1", "`wait_timeout`"),
-            ("redis+unix://:hunter2@/", "socket"),
-            ("redis+sentinel://:hunter2@one", "mymaster"),
-            ("redis+cluster://:hunter2@one/1", "database"),
-            ("redis+other://:hunter2@one", "not one of Redis"),
-        ] {
-            let text = fault(url);
-            assert!(text.contains(says), "{url}: {text}");
-            assert!(!text.contains("hunter"), "{text}");
-        }
-    }
-}
+mod tests;

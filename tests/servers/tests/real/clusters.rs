@@ -48,6 +48,41 @@ fn sentinels_make_a_replica_the_master() {
 }
 
 #[test]
+fn encrypted_sentinels_make_a_replica_the_master() {
+    let mut redis = Sentinels::start_encrypted();
+    assert_ne!(redis.url(), redis.plain_url());
+    assert_ne!(
+        redis.certificates().authority(),
+        redis.certificates_of_sentinels().authority()
+    );
+    let old = redis.master().port();
+    redis.master().kill();
+    eventually("there is another master", || redis.master().port() != old);
+    let new = redis.master();
+    eventually("it may be written", || {
+        new.try_command(&["SET", "key", "value"]).is_ok()
+    });
+}
+
+#[test]
+fn an_encrypted_cluster_of_redis_makes_a_replica_a_master() {
+    let mut cluster = RedisCluster::start_encrypted();
+    let (one, another) = (cluster.nodes()[0].port(), cluster.nodes()[1].port());
+    assert!(
+        cluster
+            .url()
+            .contains(&format!(":{one},127.0.0.1:{another},"))
+    );
+    let old = cluster.master_of("a").port();
+    cluster.master_of("a").kill();
+    let new = cluster.master_of("a");
+    assert_ne!(new.port(), old);
+    eventually("it may be written", || {
+        new.try_command(&["SET", "a", "value"]).is_ok()
+    });
+}
+
+#[test]
 fn a_cluster_of_redis_makes_a_replica_a_master() {
     let mut cluster = RedisCluster::start();
     assert_eq!(cluster.url().matches("127.0.0.1:").count(), 6);

@@ -1,6 +1,7 @@
 //! One server of PostgreSQL.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -73,6 +74,23 @@ fn it_speaks_tls_and_nothing_else() {
     assert_eq!(ask(&verified, query), Ok("t".to_owned()));
     let refused = ask(&url.replace("require", "disable"), query).expect_err("no TLS");
     assert!(refused.contains("no encryption"), "{refused}");
+}
+
+#[test]
+fn it_wants_a_certificate_for_the_user() {
+    let postgres = Postgres::options().client_certificates().start();
+    let certificates = postgres.certificates();
+    let shown = |(certificate, key): (&Path, &Path)| {
+        let (certificate, key) = (certificate.display(), key.display());
+        format!("{}&sslcert={certificate}&sslkey={key}", postgres.url())
+    };
+    let query = "select current_user";
+    let own = ask(&shown(certificates.client()), query);
+    assert_eq!(own, Ok("postgres".to_owned()));
+    let refused = ask(&postgres.url(), query).expect_err("no certificate");
+    assert!(refused.contains("valid client certificate"), "{refused}");
+    let refused = ask(&shown(certificates.server()), query).expect_err("of another user");
+    assert!(refused.contains("authentication failed"), "{refused}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One server of Redis.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use servers::Redis;
@@ -89,6 +90,26 @@ fn it_speaks_tls() {
             .success()
     );
     assert!(!ask(&[]).status.success());
+}
+
+#[test]
+fn it_wants_a_certificate_of_its_authority() {
+    let redis = Redis::options().client_certificates().start();
+    let stranger = Redis::options().tls().start();
+    let ask = |shown: &[&Path]| {
+        let mut client = Command::new("redis-cli");
+        client.args(["-p", &redis.port().to_string(), "--tls", "--cacert"]);
+        client.arg(redis.certificates().authority());
+        for (option, shown) in ["--cert", "--key"].iter().zip(shown) {
+            client.arg(option).arg(shown);
+        }
+        client.arg("PING").output().expect("it runs").stdout
+    };
+    let (certificate, key) = redis.certificates().client();
+    assert_eq!(ask(&[certificate, key]), b"PONG\n");
+    assert_eq!(ask(&[]), b"");
+    let (certificate, key) = stranger.certificates().client();
+    assert_eq!(ask(&[certificate, key]), b"");
 }
 
 #[test]
