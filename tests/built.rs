@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-/// The one program that is not an example.
+/// The daemon, and the command line: the programs that are no examples.
 pub(crate) const DAEMON: &str = "lockd";
+pub(crate) const COMMAND_LINE: &str = "lockctl";
 
-/// The examples and the daemon, and where they are. Built once, with the features of the whole
+/// The programs, and where they are. Built once, with the features of the whole
 /// test run, so that what it has built already is not built again.
 pub(crate) fn build() -> &'static BTreeMap<String, PathBuf> {
     static PROGRAMS: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
@@ -26,7 +27,7 @@ pub(crate) fn build() -> &'static BTreeMap<String, PathBuf> {
         }
         let output = command
             .args(["build", "--locked", "--workspace", "--all-features"])
-            .args(["--examples", "--bin", DAEMON])
+            .args(["--examples", "--bin", DAEMON, "--bin", COMMAND_LINE])
             .arg("--message-format=json-render-diagnostics")
             .arg("--target-dir")
             .arg(target)

@@ -10,4 +10,3 @@ mod restarts;
 mod support;
 mod taken_away;
 mod turns;
-mod workers;

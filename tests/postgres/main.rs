@@ -15,4 +15,3 @@ mod tls;
 mod transactional;
 mod verify;
 mod verifying;
-mod workers;

@@ -5,10 +5,8 @@
 //! * `late`: a request arrives after those that were made later.
 //! * `restarts`: the server dies and comes back, with and without its data.
 //! * `failovers`: a replica takes over, with Sentinels and in a cluster.
-//! * `processes`: many processes count under one lock, while the server is killed.
 //! * `leftovers`, `load`: what stays in the store, and how much is asked of it.
 //! * `agreement`: the scripts have the rules of the lock table.
-//! * `seeds`: what was seen of other locks on Redis.
 //! * `tls`: encrypted ways, whose certificates are checked, and which show one of their own.
 //! * `refusals`: places that are not fit to keep locks, and what is said of them.
 
@@ -20,8 +18,6 @@ mod interruptions;
 mod late;
 mod leftovers;
 mod load;
-mod processes;
 mod refusals;
 mod restarts;
-mod seeds;
 mod tls;

@@ -125,7 +125,7 @@ async fn under_lock(
         biased;
         // Dropping the request takes it back.
         signal = signals.ending() => return Ok(exit::by_signal(signal.as_raw())),
-        guard = request.acquire() => guard.map_err(|error| refused(error, options))?,
+        guard = acquire(request, options) => guard.map_err(|error| refused(error, options))?,
     };
     let mut session = Session::begin(place, options, &guard).await?;
     let ended = session.watch(&guard, signals).await;
@@ -137,6 +137,17 @@ async fn under_lock(
         Ok(()) => Ok(code),
         Err(lost) => Err(Failure::from(lost)),
     }
+}
+
+/// A lock with its whole lease: a store may hand it to who waits for a moment only, and the
+/// command is ended when less than a part of the lease is left.
+async fn acquire(request: LockRequest, options: &Run) -> Result<Guard, LockError> {
+    let ttl = options.ttl.unwrap_or(DEFAULT_TTL);
+    let guard = request.acquire().await?;
+    if guard.expires_in().is_some_and(|left| left < ttl / 2) {
+        guard.extend(ttl).await?;
+    }
+    Ok(guard)
 }
 
 /// The section is to outlive this process: should it die, the lock is not free before the warden
