@@ -67,8 +67,10 @@ pub(crate) async fn the_server_is_killed_and_started_again(store: Store) {
         }
         crew.goes_on(2).await;
     }
-    // Whoever was in a section has had it all the time.
-    assert_eq!(crew.sum(|said| said.refused + said.lost), 0);
+    // Whoever stayed in a section has had it all the time. Who had been handed the lock a moment
+    // before may have lost it, if the server was away for longer than that.
+    assert_eq!(crew.sum(|said| said.refused), 0);
+    assert!(crew.sum(|said| said.lost) <= KILLS / 2);
     crew.ends(&server, 100).await;
 }
 

@@ -70,6 +70,7 @@ fn say(said: &str) {
 
 struct Worker {
     manager: LockManager,
+    ttl: Duration,
     orders: Arc<Orders>,
     file: CountedFile,
     row: Option<CountedRow>,
@@ -93,6 +94,7 @@ async fn worker() {
     let orders = Arc::new(Orders::default());
     let mut worker = Worker {
         manager: manager.connect().await.expect("connected"),
+        ttl,
         orders: Arc::clone(&orders),
         file: CountedFile::at(Path::new(&told(FILE).expect("a path"))),
         row: told(ROW).map(|url| CountedRow::at(&url)),
@@ -131,6 +133,10 @@ impl Worker {
             None => None,
         };
         if self.orders.is_to_stay() {
+            // It was handed the lock for a moment, perhaps, and has a whole lease soon.
+            while guard.expires_in().is_some_and(|left| left < self.ttl / 2) && guard.is_held() {
+                tokio::time::sleep(ms(1)).await;
+            }
             say(&format!("stays {token}"));
             while self.orders.is_to_stay() {
                 tokio::time::sleep(ms(1)).await;

@@ -57,8 +57,9 @@ const IN_NO_HURRY: Duration = Duration::from_secs(3);
 /// A lock is a few rows while it is held, waited for or assigned, and nothing when it is free.
 /// Every request is one call of a function that decides by the server's clock; requests that come
 /// at the same time share a transaction. A release hands the lock to the next waiter, and tells
-/// its process through `NOTIFY`; a process that does not answer within 1.5 s has lost it to the
-/// one after. A manager has two connections: one for statements, one that listens.
+/// its process through `NOTIFY`. It is theirs for 1.5 s, within which their process renews it, so
+/// that one that is dead delays the others for no longer; a server that goes away in the first
+/// 0.2 s of that has to be back within 1 s. A manager has two connections: one for statements, one that listens.
 ///
 /// # The URL
 ///

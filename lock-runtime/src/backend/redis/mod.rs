@@ -82,7 +82,8 @@ use scripts::{Script, Scripts};
 /// * **A holder that stands still past its lease:** two bodies may run until the first one
 ///   notices. The token is for that: it is larger for the second.
 /// * **The server ends and comes back:** with its data (`appendfsync always`) everything is still
-///   held. With `appendfsync everysec` a power cut, and without persistence any end, forgets locks
+///   held, but for what came out of a queue less than 0.2 s before, if the server is away for
+///   longer than 1 s. With `appendfsync everysec` a power cut, and without persistence any end, forgets locks
 ///   that are held: their holders are told as soon as the connection is back, but others may have
 ///   entered before. Tokens go on rising, because they are at least the time in microseconds.
 /// * **A replica takes over:** replication is asynchronous, so that the last grants may be unknown
