@@ -14,9 +14,6 @@ use crate::race::{First, first};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// So long an answer is waited for, however little is left of the lease.
-const LEAST_TIME: Duration = Duration::from_millis(100);
-
 impl Renewals {
     /// Asks the backend to start the lease anew, on the manager's own thread.
     pub(super) fn renew(&self, manager: &ManagerRef, lease: &Arc<Lease>) {
@@ -89,9 +86,7 @@ async fn renew_once(
         // Whatever becomes of the answer, the backend may count with the shorter time from now on.
         lease.prolong(end);
     }
-    let left = lease.deadline() - manager.clock.now();
     let limit = manager.defaults.request_timeout.min(ttl / 3);
-    let limit = limit.min((left / 3).max(LEAST_TIME));
     let mut reply = manager.backend.renew(lease, ttl);
     let answer = match first(&mut reply, manager.clock.sleep(limit)).await {
         First::Left(answer) => answer?,
