@@ -8,6 +8,8 @@ mod faults;
 mod handing;
 mod late;
 mod leaving;
+#[path = "../listening.rs"]
+mod listening;
 mod pooler;
 mod rights;
 mod stage;

@@ -1,14 +1,10 @@
 //! pgbouncer in transaction mode.
 
-use std::fmt;
-use std::sync::{Mutex, PoisonError};
-
 use servers::{PgBouncer, Postgres};
 use tokio::task::JoinSet;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::Level;
 
+use super::listening;
 use super::stage::{LONG, client, connect, number, soon, until_waiting};
 
 /// How many of those who wait can be told when a lock comes free.
@@ -42,46 +38,9 @@ async fn everything_works_through_a_pooler() {
     assert_eq!(number(&client, sql).await, 0);
 }
 
-/// The warnings of this process.
-static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// Writes down what is warned of.
-struct Warned;
-
-impl Subscriber for Warned {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Text(String);
-        impl Visit for Text {
-            fn record_debug(&mut self, _: &Field, value: &dyn fmt::Debug) {
-                self.0.push_str(&format!("{value:?}"));
-            }
-        }
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
-        warnings.push(text.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
 /// How often it was said of a pooler that nobody is told anything through it.
 fn warnings_of(port: u16) -> usize {
-    let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let warnings = listening::lines(Level::WARN);
     let is_it = |text: &&String| text.contains("listen_url") && text.contains(&port.to_string());
     warnings.iter().filter(is_it).count()
 }
@@ -91,7 +50,7 @@ async fn a_pooler_is_noticed_and_a_way_past_it_is_taken() {
     let server = Postgres::start();
     let pooler = PgBouncer::before(&server);
     let direct = client(&server.url()).await;
-    tracing::subscriber::set_global_default(Warned).expect("nobody else looks");
+    listening::begin();
     let deaf = connect(&pooler.url()).await.unwrap();
     assert_eq!(warnings_of(pooler.port()), 1);
     let url = format!("{}?listen_url={}", pooler.url(), server.url());

@@ -42,6 +42,28 @@ impl Stage {
     }
 }
 
+/// So many wait in the place of the one who does, and are served at once.
+async fn readers(
+    number: usize,
+    holder: Guard,
+    waiting: JoinHandle<Result<Guard, LockError>>,
+    waiter: &LockManager,
+) -> Vec<Guard> {
+    waiting.abort();
+    drop(waiting.await);
+    until_waiting(waiter, "name", 0).await;
+    let readers: Vec<_> = (0..number)
+        .map(|_| tokio::spawn(waiter.lock("name").shared().acquire()))
+        .collect();
+    until_waiting(waiter, "name", number).await;
+    holder.release().await.unwrap();
+    let mut guards = Vec::new();
+    for reader in readers {
+        guards.push(entered("it is had", reader).await);
+    }
+    guards
+}
+
 /// How many scripts were run so far.
 fn scripts(server: &Redis) -> u64 {
     let statistics = server.command(&["info", "commandstats"]);
@@ -221,18 +243,7 @@ async fn it_can_be_given_away_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_who_fit_beside_each_other_are_served_at_once() {
     let stage = Stage::new().await;
-    stage.waiting.abort();
-    drop(stage.waiting.await);
-    until_waiting(&stage.other, "name", 0).await;
-    let readers: Vec<_> = (0..40)
-        .map(|_| tokio::spawn(stage.waiter.lock("name").shared().acquire()))
-        .collect();
-    until_waiting(&stage.other, "name", 40).await;
-    stage.holder.release().await.unwrap();
-    let mut guards = Vec::new();
-    for reader in readers {
-        guards.push(entered("it is had", reader).await);
-    }
+    let guards = readers(40, stage.holder, stage.waiting, &stage.waiter).await;
     assert!(guards.iter().all(|guard| guard.fencing_token().is_none()));
     for guard in guards {
         guard.release().await.unwrap();
@@ -316,18 +327,7 @@ async fn a_short_cut_right_afterwards_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_readers_who_are_served_at_once_are_all_renewed() {
     let stage = Stage::new().await;
-    stage.waiting.abort();
-    drop(stage.waiting.await);
-    until_waiting(&stage.other, "name", 0).await;
-    let readers: Vec<_> = (0..300)
-        .map(|_| tokio::spawn(stage.waiter.lock("name").shared().acquire()))
-        .collect();
-    until_waiting(&stage.other, "name", 300).await;
-    stage.holder.release().await.unwrap();
-    let mut guards = Vec::new();
-    for reader in readers {
-        guards.push(entered("it is had", reader).await);
-    }
+    let guards = readers(300, stage.holder, stage.waiting, &stage.waiter).await;
     tokio::time::sleep(seconds(2)).await;
     assert!(guards.iter().all(|guard| guard.is_held()));
 }

@@ -36,6 +36,8 @@ mod counting;
 mod effect;
 mod harness;
 mod leases;
+#[path = "../listening.rs"]
+mod listening;
 mod lockctl;
 mod log;
 mod photon;

@@ -102,7 +102,6 @@ impl Address {
     /// # Errors
     ///
     /// When there is only one of them.
-    #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(crate) fn take_both(
         &mut self,
         one: &str,
@@ -234,7 +233,6 @@ mod tests {
         assert!(address.refuse_other_options(&["a"]).is_ok());
     }
 
-    #[cfg(any(feature = "postgres", feature = "redis"))]
     #[test]
     fn one_of_two_options_that_belong_together_is_a_fault() {
         let take = |url: &str| Address::parse(url).unwrap().take_both("cert", "key");

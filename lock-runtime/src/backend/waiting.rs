@@ -38,6 +38,10 @@ pub(crate) const SILENT_AFTER: Duration = Duration::from_millis(1_500);
 /// lease is renewed meanwhile.
 pub(crate) const HANDED_FOR: Duration = SILENT_AFTER;
 
+/// So many are handed a name at once: each of them has to renew it within that time.
+#[cfg(any(feature = "redis", feature = "postgres"))]
+pub(crate) const MOST_HANDED: usize = 16;
+
 /// So much of that has to be left, so that the lease can be renewed in time.
 const LEFT_TO_RENEW: Duration = Duration::from_millis(500);
 

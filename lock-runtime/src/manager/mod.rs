@@ -3,6 +3,7 @@
 mod acquire;
 mod builder;
 mod call;
+mod detach;
 mod driver;
 mod hold;
 mod renewals;

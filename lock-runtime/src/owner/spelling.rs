@@ -6,6 +6,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Owner, OwnerId};
 
+impl OwnerId {
+    /// The number that these 16 hexadecimal digits are.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        words(text).map(|[id]| Self(id))
+    }
+}
+
+impl Owner {
+    /// Number and secret in 48 hexadecimal digits, as stores compare them; the number first.
+    pub(crate) fn spelled(self) -> String {
+        let [high, low] = self.secret;
+        format!("{}{high:016x}{low:016x}", self.id)
+    }
+}
+
 impl Serialize for OwnerId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
@@ -30,10 +46,10 @@ impl<'de> Deserialize<'de> for OwnerId {
 
 impl Serialize for Owner {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let [high, low] = self.secret;
         if serializer.is_human_readable() {
-            serializer.collect_str(&format_args!("{}{high:016x}{low:016x}", self.id))
+            serializer.serialize_str(&self.spelled())
         } else {
+            let [high, low] = self.secret;
             let words = [self.id.0, high, low].map(u64::to_be_bytes);
             words.serialize(serializer)
         }

@@ -109,34 +109,32 @@ impl fmt::Debug for Settings {
 struct Tls {
     is_on: bool,
     ca_file: Option<String>,
-    cert_file: Option<String>,
-    key_file: Option<String>,
+    /// Certificate and key.
+    identity: Option<(String, String)>,
 }
 
 impl Tls {
     fn take(address: &mut Address) -> Result<Self, LockError> {
-        let on = address.take_option("tls");
-        let tls = Self {
-            is_on: match on.as_deref() {
-                Some("true") => true,
-                Some("false") | None => false,
-                Some(_) => return Err(fault("takes `tls=true` or `tls=false`")),
-            },
-            ca_file: address.take_option("ca_file"),
-            cert_file: address.take_option("cert_file"),
-            key_file: address.take_option("key_file"),
+        let is_on = match address.take_option("tls").as_deref() {
+            Some("true") => true,
+            Some("false") | None => false,
+            Some(_) => return Err(fault("takes `tls=true` or `tls=false`")),
         };
-        let names_files =
-            tls.ca_file.is_some() || tls.cert_file.is_some() || tls.key_file.is_some();
-        if names_files && !tls.is_on {
+        let ca_file = address.take_option("ca_file");
+        let (identity, missing) = match address.take_both("cert_file", "key_file") {
+            Ok(identity) => (identity, None),
+            Err(missing) => (None, Some(missing)),
+        };
+        let tls = Self {
+            is_on,
+            ca_file,
+            identity,
+        };
+        let names_files = tls.ca_file.is_some() || tls.identity.is_some() || missing.is_some();
+        if names_files && !is_on {
             return Err(fault("names files for TLS, which needs `tls=true`"));
         }
-        if tls.cert_file.is_some() != tls.key_file.is_some() {
-            return Err(fault(
-                "names `cert_file` and `key_file`, or neither of them",
-            ));
-        }
-        Ok(tls)
+        missing.map_or(Ok(tls), Err)
     }
 
     #[cfg(not(feature = "etcd-tls"))]
@@ -164,7 +162,7 @@ impl Tls {
             ));
         };
         let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca_file)?));
-        if let (Some(certificate), Some(key)) = (&self.cert_file, &self.key_file) {
+        if let Some((certificate, key)) = &self.identity {
             tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
         }
         Ok(options.with_tls(tls))

@@ -70,15 +70,9 @@ impl Millis {
     }
 }
 
-/// The text of an owner, secret included: 48 hexadecimal digits.
-fn secret_text(owner: Owner) -> String {
-    let [high, low] = owner.secret();
-    format!("{}{high:016x}{low:016x}", owner.id())
-}
-
 /// What an owner keeps: its own secret, and a value.
 pub(super) fn write_owned(owner: Owner, value: &impl Serialize) -> Vec<u8> {
-    format!("{} {}", secret_text(owner), write(value)).into_bytes()
+    format!("{} {}", owner.spelled(), write(value)).into_bytes()
 }
 
 /// A value that belongs to nobody.
@@ -101,7 +95,7 @@ pub(super) fn read<T: DeserializeOwned>(stored: &[u8]) -> Option<T> {
 
 /// The values that an owner has written lie between these two.
 pub(super) fn bounds(owner: Owner) -> (Vec<u8>, Vec<u8>) {
-    let text = secret_text(owner);
+    let text = owner.spelled();
     (
         format!("{text} ").into_bytes(),
         format!("{text}!").into_bytes(),

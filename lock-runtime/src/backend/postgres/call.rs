@@ -3,10 +3,10 @@
 //! They are sent as texts and not as prepared statements: a pooler in between gives each
 //! transaction to another session.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::arguments::Arguments;
 use crate::backend::waiting::{Question, may_be_handed};
 use crate::backend::{Change, OnWhoseWord, Release, Request};
 use crate::clock::Moment;
@@ -132,7 +132,7 @@ impl Call {
                 let (auth, caller) = auth(request);
                 call.function("enter")
                     .name(request.name())
-                    .text(&spelled(request.owner()))
+                    .text(&request.owner().spelled())
                     .number(mode(request.mode()))
                     .number(ms(request.ttl()))
                     .number(ms(request.lease().at_least()))
@@ -150,14 +150,14 @@ impl Call {
             }
             Self::Renew { name, owner, ttl } => {
                 let call = call.function("renew").name(name);
-                call.text(&spelled(*owner))
+                call.text(&owner.spelled())
                     .number(ms(*ttl))
                     .number(sender.number);
             }
             Self::Release { name, owner, how } => {
                 call.function("release")
                     .name(name)
-                    .text(&spelled(*owner))
+                    .text(&owner.spelled())
                     .flag(*how == Release::Finished)
                     .flag(is_unsure)
                     .text(sender.channel);
@@ -165,8 +165,8 @@ impl Call {
             Self::Adopt { giver, request } => {
                 call.function("adopt")
                     .name(request.name())
-                    .text(&spelled(*giver))
-                    .text(&spelled(request.owner()))
+                    .text(&giver.spelled())
+                    .text(&request.owner().spelled())
                     .number(ms(request.ttl()))
                     .text(sender.channel)
                     .text(&info(request.lease()));
@@ -245,7 +245,7 @@ fn write_change(call: &mut Arguments<'_>, change: &Change) {
         OnWhoseWord::Holder(caller) => call.text("holder").text(caller.as_str()),
         OnWhoseWord::Operator => call.text("operator").raw("NULL"),
     };
-    call.optional(within.map(spelled).as_deref());
+    call.optional(within.map(Owner::spelled).as_deref());
 }
 
 /// A statement of the user's transaction. Owners are named by their public numbers: it shows what
@@ -263,99 +263,6 @@ pub(super) fn verification<'a>(schema: &str, leases: impl Iterator<Item = &'a Le
             .push(")");
     }
     sql
-}
-
-/// The arguments of a call, as they are written down.
-struct Arguments<'a> {
-    sql: &'a mut String,
-    schema: &'a str,
-    is_first: bool,
-}
-
-impl<'a> Arguments<'a> {
-    fn new(sql: &'a mut String, schema: &'a str) -> Self {
-        Self {
-            sql,
-            schema,
-            is_first: true,
-        }
-    }
-
-    fn function(&mut self, name: &str) -> &mut Self {
-        let schema = self.schema;
-        self.push(&format!("SELECT {schema}.{name}("))
-    }
-
-    fn foreign(&mut self, name: &str) -> &mut Self {
-        self.push(&format!("SELECT {name}("))
-    }
-
-    fn end(&mut self) {
-        self.sql.push_str(");");
-    }
-
-    fn push(&mut self, text: &str) -> &mut Self {
-        self.sql.push_str(text);
-        self
-    }
-
-    fn next(&mut self) -> &mut String {
-        if !self.is_first {
-            self.sql.push(',');
-        }
-        self.is_first = false;
-        self.sql
-    }
-
-    fn raw(&mut self, text: &str) -> &mut Self {
-        self.next().push_str(text);
-        self
-    }
-
-    fn flag(&mut self, flag: bool) -> &mut Self {
-        self.raw(if flag { "true" } else { "false" })
-    }
-
-    fn number(&mut self, number: impl Into<i128>) -> &mut Self {
-        // Writing to a string does not fail.
-        let _written = write!(self.next(), "{}", number.into());
-        self
-    }
-
-    fn name(&mut self, name: &LockName) -> &mut Self {
-        self.text(name.namespace()).text(name.as_str())
-    }
-
-    fn optional_number(&mut self, number: Option<u64>) -> &mut Self {
-        match number {
-            Some(number) => self.number(number),
-            None => self.raw("NULL"),
-        }
-    }
-
-    fn optional(&mut self, text: Option<&str>) -> &mut Self {
-        match text {
-            Some(text) => self.text(text),
-            None => self.raw("NULL"),
-        }
-    }
-
-    fn text(&mut self, text: &str) -> &mut Self {
-        quote(self.next(), text);
-        self
-    }
-}
-
-/// Writes a text as a literal that means the same whatever `standard_conforming_strings` is.
-pub(super) fn quote(sql: &mut String, text: &str) {
-    sql.push_str("E'");
-    for c in text.chars() {
-        if matches!(c, '\'' | '\\') {
-            sql.push(c);
-        }
-        sql.push(c);
-    }
-    sql.push('\'');
 }
 
 /// Who may be in at the same time, as a number: none, so many permits, or all who read.
@@ -385,12 +292,6 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(ms.min(CENTURY_MS)).unwrap_or(u64::MAX)
 }
 
-/// An owner with its secret: the public number first, 48 hexadecimal digits.
-fn spelled(owner: Owner) -> String {
-    let [high, low] = owner.secret();
-    format!("{}{high:016x}{low:016x}", owner.id())
-}
-
 /// Who the owner is, for people. Zero bytes, which PostgreSQL does not store, are left out.
 fn info(lease: &Lease) -> String {
     let mut info = lease.describe();
@@ -415,13 +316,6 @@ mod tests {
         };
         call.write(&mut sql, &sender, true);
         sql
-    }
-
-    #[test]
-    fn texts_end_where_they_should() {
-        let mut sql = String::new();
-        quote(&mut sql, r"it's \'; DROP TABLE x; -- \");
-        assert_eq!(sql, r"E'it''s \\''; DROP TABLE x; -- \\'");
     }
 
     #[test]

@@ -179,6 +179,10 @@ CREATE OR REPLACE FUNCTION lock_runtime.silent_after() RETURNS interval
 CREATE OR REPLACE FUNCTION lock_runtime.handed_for() RETURNS interval
     LANGUAGE sql IMMUTABLE AS $$ SELECT interval '1500 ms' $$;
 
+-- So many are handed a name at once.
+CREATE OR REPLACE FUNCTION lock_runtime.most_handed() RETURNS integer
+    LANGUAGE sql IMMUTABLE AS $$ SELECT 16 $$;
+
 -- Whether a waiter that showed itself at this time is alive. Where the clock went back, nobody
 -- who is has shown itself later than now for long.
 --
@@ -279,7 +283,7 @@ BEGIN
             EXIT WHEN NOT lock_runtime.fits(v_waiter.mode, v_running, v_mode);
             v_running := v_running + 1;
             v_mode := v_waiter.mode;
-            IF v_waiter.may_be_handed AND v_number < 16 THEN
+            IF v_waiter.may_be_handed AND v_number < lock_runtime.most_handed() THEN
                 v_number := v_number + 1;
                 -- Its own section may still be there, over and being verified.
                 INSERT INTO lock_runtime.sections

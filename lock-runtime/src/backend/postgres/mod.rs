@@ -1,6 +1,7 @@
 //! Locks in PostgreSQL, for the processes of many hosts: `postgres://user@host/database`.
 
 mod answers;
+mod arguments;
 mod asking;
 mod call;
 mod channel;

@@ -3,10 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error, StrDeserializer};
-
 use super::Shared;
 use super::answers::News;
 use crate::backend::waiting::Waiters;
@@ -162,7 +158,7 @@ impl Handed {
 fn handed(text: &str) -> Option<(What, OwnerId)> {
     let (owner, rest) = text.split_once(' ').unwrap_or((text, ""));
     let what = Handed::read(rest).map_or(What::Wake, What::Handed);
-    Some((what, owner_id(owner)?))
+    Some((what, OwnerId::read(owner)?))
 }
 
 /// Reads a message: a word, the owner that it is about, and what else there is to say.
@@ -176,12 +172,7 @@ fn message(text: &str) -> Option<(What, OwnerId)> {
         // A newer version may say more.
         _ => return None,
     };
-    Some((what, owner_id(about)?))
-}
-
-fn owner_id(text: &str) -> Option<OwnerId> {
-    let text: StrDeserializer<'_, Error> = text.into_deserializer();
-    OwnerId::deserialize(text).ok()
+    Some((what, OwnerId::read(about)?))
 }
 
 impl Shared {
@@ -296,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_message_is_read_as_it_is_written() {
-        let owner = owner_id(OWNER).unwrap();
+        let owner = OwnerId::read(OWNER).unwrap();
         let handed = |asked, token| {
             let asked = Moment::from_nanos(asked);
             What::Handed(Handed { asked, token })
@@ -314,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_grant_that_makes_no_sense_is_a_reason_to_ask() {
-        let owner = owner_id(OWNER).unwrap();
+        let owner = OwnerId::read(OWNER).unwrap();
         for rest in [
             "",
             " ",

@@ -2,11 +2,11 @@
 
 use tokio_postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
 
-use super::call::quote;
+use super::arguments::quote;
 use super::fault::{self, Place};
 use super::line::PROLOGUE;
 use super::settings::Settings;
-use crate::backend::waiting::{HANDED_FOR, SILENT_AFTER};
+use crate::backend::waiting::{HANDED_FOR, MOST_HANDED, SILENT_AFTER};
 use crate::error::BackendError;
 
 /// What a database needs to have.
@@ -17,6 +17,9 @@ const _: () = assert!(SILENT_AFTER.as_millis() == 1_500);
 
 /// How long a name stays handed over, which `handed_for` says too.
 const _: () = assert!(HANDED_FOR.as_millis() == 1_500);
+
+/// How many are handed a name at once, which `most_handed` says too.
+const _: () = assert!(MOST_HANDED == 16);
 
 /// The version of [`MIGRATION`].
 const VERSION: i32 = 1;

@@ -34,12 +34,6 @@ fn stamp(asked: Moment) -> String {
     asked.as_nanos().to_string()
 }
 
-/// An owner with its secret, in 48 digits, as the store compares it; the public number first.
-pub(super) fn spell(owner: Owner) -> String {
-    let [high, low] = owner.secret();
-    format!("{}{high:016x}{low:016x}", owner.id())
-}
-
 /// Who somebody is, for people to read.
 pub(super) fn describe(lease: &Lease) -> String {
     serde_json::to_string(&lease.describe()).unwrap_or_default()
@@ -68,11 +62,22 @@ struct Asked {
     is_granted: bool,
 }
 
+impl Asked {
+    fn new(sections: &Arc<Sections>, lease: &Arc<Lease>) -> Self {
+        sections.ask(lease);
+        Self {
+            sections: Arc::clone(sections),
+            owner: lease.owner().id(),
+            is_granted: false,
+        }
+    }
+}
+
 impl Shared {
     /// Asks for a section until it is granted or refused, or the wait is over.
     pub(super) async fn enter(self: Arc<Self>, request: Request) -> Result<Answer, BackendError> {
         let lease = request.lease();
-        let (keys, owner) = (self.keys(request.name()), spell(request.owner()));
+        let (keys, owner) = (self.keys(request.name()), request.owner().spelled());
         let asking = Asking {
             refusal: keys.refusal(&owner),
             keys,
@@ -87,13 +92,7 @@ impl Shared {
             request: request.clone(),
             shared: Arc::clone(&self),
         };
-        let sections = Arc::clone(&self.line.ears().sections);
-        sections.ask(lease);
-        let mut asked = Asked {
-            sections,
-            owner: request.owner().id(),
-            is_granted: false,
-        };
+        let mut asked = Asked::new(&self.line.ears().sections, lease);
         let clock = self.clock.clone();
         let until = request.wait_until(clock.now());
         let asking = Arc::new(asking);
@@ -117,16 +116,10 @@ impl Shared {
     ) -> Result<Option<Grant>, BackendError> {
         let lease = request.lease();
         let keys = self.keys(request.name());
-        let (giver, taker) = (spell(giver), spell(request.owner()));
+        let (giver, taker) = (giver.spelled(), request.owner().spelled());
         let refusal = keys.refusal(&taker);
         let (ttl, info) = (ms(request.ttl()), describe(lease));
-        let sections = Arc::clone(&self.line.ears().sections);
-        sections.ask(lease);
-        let mut asked = Asked {
-            sections,
-            owner: request.owner().id(),
-            is_granted: false,
-        };
+        let mut asked = Asked::new(&self.line.ears().sections, lease);
         let adopted = self
             .patiently(|| async {
                 let sent = self.clock.now();

@@ -9,10 +9,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error, StrDeserializer};
-
 use crate::backend::waiting::Waiters;
 use crate::clock::Moment;
 use crate::error::Lost;
@@ -72,7 +68,7 @@ impl Ears {
         let Some((what, owner)) = message.split_at_checked(1) else {
             return;
         };
-        let Some(owner) = owner_id(owner) else {
+        let Some(owner) = OwnerId::read(owner) else {
             return;
         };
         match what {
@@ -102,11 +98,6 @@ fn handed(text: &str) -> Option<(Option<FencingToken>, Moment)> {
         token => Some(FencingToken::new(token)?),
     };
     Some((token, Moment::from_nanos(asked.parse().ok()?)))
-}
-
-fn owner_id(text: &str) -> Option<OwnerId> {
-    let text: StrDeserializer<'_, Error> = text.into_deserializer();
-    OwnerId::deserialize(text).ok()
 }
 
 impl Sections {
@@ -193,6 +184,6 @@ mod tests {
     #[test]
     fn an_owner_is_read_as_it_is_shown() {
         let owner = crate::Owner::random().id();
-        assert_eq!(owner_id(&owner.to_string()), Some(owner));
+        assert_eq!(OwnerId::read(&owner.to_string()), Some(owner));
     }
 }

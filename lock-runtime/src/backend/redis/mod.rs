@@ -36,7 +36,7 @@ use crate::name::LockName;
 use crate::options::Wait;
 use crate::owner::Owner;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use asking::{ms, spell};
+use asking::ms;
 use batches::{Batches, RENEWALS, Small};
 use ears::Ears;
 use keys::{Buckets, Keys};
@@ -226,7 +226,7 @@ impl Shared {
         let renewal = Small {
             bucket: keys.bucket(),
             keys: vec![keys.lock],
-            arguments: vec![spell(lease.owner()), ms(ttl), number.to_string()],
+            arguments: vec![lease.owner().spelled(), ms(ttl), number.to_string()],
             within: (ttl / 3).min(left),
         };
         async move {
@@ -287,7 +287,7 @@ impl Shared {
         let keys = self.keys(change.name());
         let mark = keys.change(rand::random());
         let ttl = ttl.map_or_else(|| "-1".to_owned(), ms);
-        let within = within.map_or_else(String::new, spell);
+        let within = within.map_or_else(String::new, Owner::spelled);
         let mark_stays = ms(MAY_ARRIVE_FOR);
         self.patiently(|| async {
             let answer = self

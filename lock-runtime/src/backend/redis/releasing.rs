@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::asking::{ms, spell};
+use super::asking::ms;
 use super::line::MAY_ARRIVE_FOR;
 use super::{Shared, answers};
 use crate::backend::Release;
@@ -42,7 +42,7 @@ impl GivenBack {
         let section = ears.sections.forget(owner.id());
         Self {
             name: lease.name().clone(),
-            owner: spell(owner),
+            owner: owner.spelled(),
             how,
             asked: match &section {
                 Some(section) => section.asked_over.map_or(Asked::Never, Asked::Over),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use redis::Script as Hashed;
 
-use crate::backend::waiting::{HANDED_FOR, SILENT_AFTER};
+use crate::backend::waiting::{HANDED_FOR, MOST_HANDED, SILENT_AFTER};
 
 /// A script, and the digest that Redis knows it by.
 pub(super) struct Script {
@@ -58,7 +58,9 @@ impl Scripts {
              -- A waiter that has been silent for so long is passed over, and keeps its place.\n\
              local SILENT_AFTER = {}\n\
              -- A name that was handed to a waiter stays handed for so long.\n\
-             local HANDED_FOR = {}\n",
+             local HANDED_FOR = {}\n\
+             -- So many are handed the name at once.\n\
+             local MOST_HANDED = {MOST_HANDED}\n",
             SILENT_AFTER.as_micros(),
             HANDED_FOR.as_micros(),
         );

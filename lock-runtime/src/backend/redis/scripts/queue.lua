@@ -6,8 +6,6 @@
 local GONE_AFTER = 60000000
 -- A longer queue only hides that nobody is served.
 local MOST_WAITING = 65536
--- So many are handed the name at once.
-local MOST_HANDED = 16
 
 local function waits_for_permits(mode)
   return string.sub(mode, 1, 1) == 'p'
