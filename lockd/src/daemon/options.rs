@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use lock_runtime::__daemon;
 use nix::unistd::{Group, User};
 
 use crate::engine::Limits;
@@ -292,21 +293,14 @@ fn count(text: &str) -> Result<usize, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 3] = [("ms", 1), ("s", 1_000), ("m", 60_000)];
     const LONGEST: Duration = Duration::from_secs(3600);
-    let fault = || "a whole number with its unit: 500ms, 5s or 1m".to_owned();
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = &text[digits.len()..];
-    let number: u64 = digits.parse().map_err(|_| fault())?;
-    let (_, factor) = UNITS
-        .into_iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or_else(fault)?;
-    let duration = Duration::from_millis(number.saturating_mul(factor));
-    if duration.is_zero() || duration > LONGEST {
-        return Err("more than nothing, and one hour at most".to_owned());
+    match __daemon::duration(text) {
+        None => Err("a whole number with its unit: 500ms, 5s or 1m".to_owned()),
+        Some(duration) if duration.is_zero() || duration > LONGEST => {
+            Err("more than nothing, and one hour at most".to_owned())
+        }
+        Some(duration) => Ok(duration),
     }
-    Ok(duration)
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ fn what_means_nothing_is_refused() {
     assert!(refused(&["--max-connections", "0"]).contains("at least 1"));
     assert!(refused(&["--greeting-timeout", "5"]).contains("with its unit"));
     assert!(refused(&["--greeting-timeout", "0s"]).contains("more than nothing"));
-    assert!(refused(&["--greeting-timeout", "2h"]).contains("with its unit"));
+    assert!(refused(&["--greeting-timeout", "2h"]).contains("one hour at most"));
     assert!(refused(&["--message-timeout", "61m"]).contains("one hour at most"));
     assert!(refused(&["--allow-uid", "no such user"]).contains("no user of this name"));
     assert!(refused(&["--allow-group", "no such group"]).contains("no group of this name"));
