@@ -1,12 +1,13 @@
 //! What locks in etcd cost, beside a client that does the least: one transaction that makes a key,
-//! one that deletes it, and a watch. The same server, runtime and run: the ratios are worth
-//! something, the figures are the machine's.
+//! one that deletes it, and a watch; and beside the locks that the server itself offers (its Lock
+//! API), with one lease for all. The same server, runtime and run: the ratios are worth something,
+//! the figures are the machine's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp};
+use etcd_client::{Client, Compare, CompareOp, LockOptions, PutOptions, Txn, TxnOp};
 use lock_runtime::{LockManager, Wait};
 use servers::Etcd;
 use tokio::task::JoinSet;
@@ -77,8 +78,9 @@ where
 async fn pairs(server: &Etcd, tasks: usize) {
     let (manager, mut client) = (manager(server).await, client(server).await);
     let lease = client.lease_grant(600, None).await.expect("a lease").id();
-    let (mut floor, mut ours) = (Vec::new(), Vec::new());
+    let (mut floor, mut api, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
+        let for_api = client.clone();
         let client = client.clone();
         let least = move |task: usize| {
             let mut client = client.clone();
@@ -96,6 +98,14 @@ async fn pairs(server: &Etcd, tasks: usize) {
             }
         };
         floor.push(rate(tasks, least).await);
+        let locked = move |task: usize| {
+            let mut client = for_api.clone();
+            async move {
+                let key = api_lock(&mut client, &format!("api/{task}"), lease).await;
+                client.unlock(key).await.expect("it answers");
+            }
+        };
+        api.push(rate(tasks, locked).await);
         let manager = manager.clone();
         let locked = move |task: usize| {
             let manager = manager.clone();
@@ -106,12 +116,20 @@ async fn pairs(server: &Etcd, tasks: usize) {
         };
         ours.push(rate(tasks, locked).await);
     }
-    let (floor, ours) = (median(floor), median(ours));
+    let (floor, api, ours) = (median(floor), median(api), median(ours));
     println!(
-        "pairs/s, {tasks:>3} tasks: {ours:>7.0}   make and delete {floor:>7.0}   ratio {:.2}   \
-         (target 0.9)",
-        ours / floor
+        "pairs/s, {tasks:>3} tasks: {ours:>7.0}   make and delete {floor:>7.0}   ratio {:.2} \
+         (target 0.9)   Lock API {api:>7.0}   ratio {:.2}",
+        ours / floor,
+        ours / api
     );
+}
+
+/// Waits for a lock of the server's own; the key to give it back with.
+async fn api_lock(client: &mut Client, name: &str, lease: i64) -> Vec<u8> {
+    let options = LockOptions::new().with_lease(lease);
+    let locked = client.lock(name, Some(options)).await;
+    locked.expect("it answers").key().to_vec()
 }
 
 /// From the release to the entry of the next, against the delete that a watch tells of.
@@ -120,10 +138,16 @@ async fn handing_over(server: &Etcd) {
     let (mut writer, mut watcher) = (client(server).await, client(server).await);
     let mut watch = watcher.watch("floor/turn", None).await.expect("a watch");
     watch.message().await.expect("a message");
-    let (mut floor, mut ours) = (Vec::new(), Vec::new());
+    let mut leases = Vec::new();
+    for _ in 0..2 {
+        let granted = writer.lease_grant(600, None).await;
+        leases.push(granted.expect("a lease").id());
+    }
+    let mut key = api_lock(&mut writer, "api/turn", leases[0]).await;
+    let (mut floor, mut api, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     let mut guard = one.lock("turn").acquire().await.expect("free");
     let mut managers = [&two, &one].into_iter().cycle();
-    for _ in 0..TURNS {
+    for turn in 0..TURNS {
         writer.put("floor/turn", "value", None).await.expect("put");
         watch.message().await.expect("a message");
         tokio::time::sleep(QUIET).await;
@@ -133,6 +157,16 @@ async fn handing_over(server: &Etcd) {
         watch.message().await.expect("a message");
         floor.push(micros(begun));
         deleting.await.expect("no panic").expect("deleted");
+
+        let (mut waiter, lease) = (watcher.clone(), leases[(turn + 1) % 2]);
+        let waiting = tokio::spawn(async move { api_lock(&mut waiter, "api/turn", lease).await });
+        tokio::time::sleep(QUIET).await;
+        let begun = Instant::now();
+        let mut leaver = writer.clone();
+        let leaving = tokio::spawn(async move { leaver.unlock(key).await });
+        key = waiting.await.expect("no panic");
+        api.push(micros(begun));
+        leaving.await.expect("no panic").expect("unlocked");
 
         let next = managers.next().expect("for ever");
         let waiting = tokio::spawn(next.lock("turn").wait(Wait::Forever).acquire());
@@ -145,11 +179,11 @@ async fn handing_over(server: &Etcd) {
         releasing.await.expect("no panic").expect("held");
     }
     drop(guard);
-    let (worst, worst_floor) = (at(&ours, 99), at(&floor, 99));
-    let (ours, floor) = (median(ours), median(floor));
+    let (worst, worst_floor, worst_api) = (at(&ours, 99), at(&floor, 99), at(&api, 99));
+    let (ours, floor, api) = (median(ours), median(floor), median(api));
     println!(
         "hand-over: {ours:.0} µs, p99 {worst:.0}   delete to watch {floor:.0} µs, p99 \
-         {worst_floor:.0}   ratio {:.2}   (target 1.2)",
+         {worst_floor:.0}   ratio {:.2} (target 1.2)   Lock API {api:.0} µs, p99 {worst_api:.0}",
         ours / floor
     );
 }

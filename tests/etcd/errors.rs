@@ -6,7 +6,7 @@ use std::time::Duration;
 use lock_runtime::{LockErrorKind, LockManager};
 use servers::{Certificates, Etcd, EtcdOptions};
 
-use crate::support::{PATIENCE, manager, soon, until_waiting};
+use crate::support::{PATIENCE, keys, manager, managers, soon, until, until_waiting};
 
 /// What the error of a connection says.
 async fn refusal(url: &str) -> String {
@@ -189,8 +189,13 @@ async fn a_server_that_is_full_says_so_and_lets_go() {
     let server = Etcd::options()
         .arguments(["--quota-backend-bytes", "262144"])
         .start();
-    let manager = manager(&server.url(), "full").await;
+    let (manager, other) = managers(&server.url(), "full").await;
     let guard = manager.lock("held").acquire().await.expect("free");
+    let waited_for = manager.lock("waited-for").acquire().await.expect("free");
+    let waiting = tokio::spawn(other.lock("waited-for").acquire());
+    until_waiting(&manager, "waited-for", 1).await;
+    // A holder knows of those who wait only where it has held the name for a moment.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let much = "x".repeat(100_000);
     for _ in 0..20 {
         if server.try_control(&["put", "much", &much]).is_err() {
@@ -201,8 +206,14 @@ async fn a_server_that_is_full_says_so_and_lets_go() {
     let error = soon("an error", asked).await.expect_err("full");
     assert_eq!(error.kind(), LockErrorKind::Unavailable);
     assert_says(&error.to_string(), &["is full", "alarm disarm"]);
-    guard
-        .release()
-        .await
-        .expect("what is held can be given back");
+    for guard in [guard, waited_for] {
+        let released = guard.release().await;
+        released.expect("what is held can be given back");
+    }
+    let section = "locks/full/waited-for exclusive/";
+    until("it is given back", async || {
+        keys(&server, section).is_empty()
+    })
+    .await;
+    waiting.abort();
 }

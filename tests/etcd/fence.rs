@@ -7,10 +7,11 @@ use servers::Etcd;
 use crate::support::LONG;
 
 /// Writes, provided that the section with this token is still held.
-async fn write(client: &mut Client, key: &str, token: u64, value: &str) -> bool {
+async fn write(client: &mut Client, prefix: &str, token: u64, value: &str) -> bool {
     let revision = i64::try_from(token).expect("53 bits");
+    let is_held = Compare::create_revision(prefix, CompareOp::Equal, revision);
     let txn = Txn::new()
-        .when([Compare::create_revision(key, CompareOp::Equal, revision)])
+        .when([is_held.with_prefix()])
         .and_then([TxnOp::put("balance", value, None)]);
     client.txn(txn).await.expect("it answers").succeeded()
 }
@@ -26,24 +27,24 @@ async fn a_transaction_commits_only_while_the_section_is_held() {
     let mut client = Client::connect([address], None).await.expect("a client");
 
     let guard = manager.lock("account:7").acquire().await.expect("free");
-    let key = backend.section_key(guard.name().expect("a name"));
-    assert_eq!(key, "locks/bank/account:7 exclusive");
+    let section = backend.section_prefix(guard.name().expect("a name"));
+    assert_eq!(section, "locks/bank/account:7 exclusive/");
     let token = guard.fencing_token().expect("a token").get();
-    assert!(write(&mut client, &key, token, "10").await);
+    assert!(write(&mut client, &section, token, "10").await);
 
     // The token stays when another process goes on with it, and when its lease has another length.
     guard.extend(2 * LONG).await.expect("held");
-    assert!(write(&mut client, &key, token, "11").await);
+    assert!(write(&mut client, &section, token, "11").await);
     let ticket = guard.into_ticket().expect("held");
     let adopted = manager.lock("account:7").adopt(ticket).await.expect("held");
-    assert!(write(&mut client, &key, token, "12").await);
+    assert!(write(&mut client, &section, token, "12").await);
 
     adopted.release().await.expect("held");
-    assert!(!write(&mut client, &key, token, "13").await);
+    assert!(!write(&mut client, &section, token, "13").await);
     let successor = manager.lock("account:7").acquire().await.expect("free");
-    assert!(!write(&mut client, &key, token, "14").await);
+    assert!(!write(&mut client, &section, token, "14").await);
     let token = successor.fencing_token().expect("a token").get();
-    assert!(write(&mut client, &key, token, "15").await);
+    assert!(write(&mut client, &section, token, "15").await);
     let name = LockName::new("other").expect("a name");
-    assert_eq!(backend.section_key(&name), "locks//other exclusive");
+    assert_eq!(backend.section_prefix(&name), "locks//other exclusive/");
 }

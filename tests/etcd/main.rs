@@ -5,6 +5,7 @@ mod cluster;
 mod cut;
 mod errors;
 mod fence;
+mod handing;
 mod leftovers;
 mod restarts;
 mod support;

@@ -21,7 +21,7 @@ async fn a_holder_whose_lease_is_revoked_is_told() {
     let holder = manager(&server.url(), "revoked").await;
     let guard = holder.lock("name").acquire().await.expect("free");
     let watch = guard.watch();
-    let lease = lease_of(server, "locks/revoked/name exclusive");
+    let lease = lease_of(server, "locks/revoked/name exclusive/a");
     // A holder learns at once only of what it has held for a moment.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     server.control(&["lease", "revoke", &lease]);
@@ -38,7 +38,7 @@ async fn a_holder_whose_key_is_deleted_is_told() {
     let holder = manager(&server.url(), "deleted").await;
     let guard = holder.lock("name").acquire().await.expect("free");
     let watch = guard.watch();
-    server.control(&["del", "locks/deleted/name exclusive"]);
+    server.control(&["del", "locks/deleted/name exclusive/a"]);
     let error = soon("the holder is told", watch.lost()).await;
     let text = error.to_string();
     assert!(text.contains(&Lost::ForcedOut.to_string()), "{text}");
@@ -111,7 +111,7 @@ async fn compaction_takes_nothing_from_those_who_wait() {
 async fn what_cannot_be_read_keeps_everybody_out_until_an_operator_ends_it() {
     let server = Etcd::shared();
     let manager = manager(&server.url(), "strange").await;
-    let key = "locks/strange/name exclusive";
+    let key = "locks/strange/name exclusive/a";
     server.control(&["put", key, "something else"]);
     let error = manager
         .lock("name")

@@ -43,7 +43,7 @@ pub(crate) const HANDED_FOR: Duration = SILENT_AFTER;
 pub(crate) const MOST_HANDED: usize = 16;
 
 /// So much of that has to be left, so that the lease can be renewed in time.
-const LEFT_TO_RENEW: Duration = Duration::from_millis(500);
+pub(crate) const LEFT_TO_RENEW: Duration = Duration::from_millis(500);
 
 /// A store that fails is asked again until the wait is over, but for at least so long: it may be
 /// started anew meanwhile. A little less than what a manager waits for its backend by default, so
@@ -259,12 +259,13 @@ impl Drop for Place {
     }
 }
 
-/// Whether a request may be answered by handing the name to its waiter. Not where the name has to
-/// rest although nobody may ever have heard of the grant, and not where nobody renews the lease.
-#[cfg(any(feature = "redis", feature = "postgres"))]
+/// Whether a request may be answered by handing the name to its waiter, for a moment at first. Not
+/// where the name has to rest although nobody may ever have heard of the grant, not where nobody
+/// renews the lease, and not where the lease has to outlive a process that dies in that moment.
 pub(crate) fn may_be_handed(request: &Request) -> bool {
     let lease = request.lease();
-    lease.is_renewed() && lease.at_least().is_zero() && request.ttl() >= HANDED_FOR
+    let is_for_a_moment = request.ttl() < HANDED_FOR || !lease.is_renewed();
+    !is_for_a_moment && lease.at_least().is_zero() && !lease.lingers()
 }
 
 /// When a waiter asks again if nothing happens: when it has to show itself, or when the lease of

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::keys::Slot;
 use super::leases::ServerLease;
 use crate::clock::Moment;
 use crate::lease::Lease;
@@ -29,6 +30,11 @@ pub(super) struct Left {
     pub(super) rest: Option<ServerLease>,
     /// When its section was there for certain.
     pub(super) entered: Option<Moment>,
+    /// Which key its section has then.
+    pub(super) slot: Slot,
+    /// The lease of this process, if its section ends with that one: it was handed over, and has
+    /// not been renewed.
+    pub(super) handed: Option<i64>,
     /// Whether it may have a place in the queue.
     pub(super) may_wait: bool,
     /// Whether a request with its lease may still be on its way.

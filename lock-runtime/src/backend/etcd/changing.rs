@@ -100,7 +100,7 @@ impl Shared {
                 transaction::is_absent(withdrawn(&keys, number)),
             ];
             if let Some(section) = within(change).and_then(|owner| record.section_of(owner)) {
-                let key = keys.of_section(section.value.mode, section.owner.id());
+                let key = keys.of_section(section.value.mode, section.owner.id(), section.slot);
                 conditions.extend(transaction::is_owned(key, section.owner));
             }
             let txn = Txn::new()

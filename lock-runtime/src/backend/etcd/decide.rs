@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::record::{Record, Section};
+use super::keys::Slot;
+use super::record::{Record, Section, Waiter};
 use crate::backend::Request;
 use crate::caller::CallerId;
 use crate::fencing::FencingToken;
@@ -42,8 +43,8 @@ pub(super) enum Step {
     Enter(Basis),
     /// The queue is full.
     Full { waiting: usize },
-    /// The one who asks has it already, since this revision.
-    Held { created: i64 },
+    /// The one who asks has it already.
+    Held(Entered),
     /// It belongs to another caller, or to nobody where somebody is needed.
     NotYourTurn {
         holder: Option<CallerId>,
@@ -51,6 +52,28 @@ pub(super) enum Step {
     },
     /// The request was taken back.
     Withdrawn,
+}
+
+/// A section that the one who asks has already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Entered {
+    /// The revision in which it began.
+    pub(super) created: i64,
+    pub(super) slot: Slot,
+    /// The lease that it ends with, if it was handed over and not renewed since.
+    pub(super) handed: Option<i64>,
+}
+
+/// Who is handed the name by the one who leaves it, and what that rests on.
+#[derive(Clone, Debug)]
+pub(super) struct Next {
+    pub(super) waiter: Waiter,
+    /// When it came to the queue.
+    pub(super) place: i64,
+    /// When the assignment was last written; `None` when there is none.
+    pub(super) assignment: Option<i64>,
+    /// The key that its section gets.
+    pub(super) slot: Slot,
 }
 
 /// What a decision to let somebody in rests on.
@@ -118,9 +141,11 @@ impl Record {
     /// What is to be done about a request.
     pub(super) fn decide(&self, ask: &Ask) -> Step {
         if let Some(section) = self.section_of(ask.owner) {
-            return Step::Held {
+            return Step::Held(Entered {
                 created: section.created,
-            };
+                slot: section.slot,
+                handed: section.value.is_handed.then_some(section.lease),
+            });
         }
         if self.is_withdrawn(ask.owner) {
             return Step::Withdrawn;
@@ -138,7 +163,7 @@ impl Record {
         if standing == Standing::MayEnter && self.is_turn_of(ask, place) {
             return Step::Enter(Basis::Record {
                 revision: self.revision,
-                assignment: self.assignment.as_ref().map(|found| found.modified),
+                assignment: self.assigned_at(),
                 place,
             });
         }
@@ -154,6 +179,30 @@ impl Record {
             in_the_way,
             resting,
         }
+    }
+
+    /// Who enters when this owner leaves, where the one may make the section of the other: both run
+    /// alone, and nothing but the first one keeps the second one out.
+    pub(super) fn next_after(&self, owner: Owner) -> Option<Next> {
+        let leaving = self.exclusive.as_ref()?;
+        if leaving.owner != owner || !self.rests.is_empty() || self.unreadable().is_some() {
+            return None;
+        }
+        let (place, next) = self.queue.iter().find(|(_, waiter)| {
+            let value = &waiter.value;
+            self.standing(value.auth, value.caller.as_ref()) == Standing::MayEnter
+        })?;
+        let is_alone = next.value.mode == Mode::Exclusive;
+        (is_alone && next.value.may_be_handed).then(|| Next {
+            waiter: next.clone(),
+            place: *place,
+            assignment: self.assigned_at(),
+            slot: leaving.slot.other(),
+        })
+    }
+
+    fn assigned_at(&self) -> Option<i64> {
+        self.assignment.as_ref().map(|found| found.modified)
     }
 
     /// Those in the queue for whom there is news: who may enter, and who is sent away.

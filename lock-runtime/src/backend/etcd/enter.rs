@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use super::Shared;
 use super::attempts::{Attempt, Left};
-use super::decide::{Ask, Basis, Step};
+use super::decide::{Ask, Basis, Entered, Step};
 use super::fault::{self, Trouble};
-use super::keys::{Keys, QUEUE, REST};
+use super::keys::{Keys, QUEUE, REST, Slot};
 use super::leases::{ServerLease, whole_seconds};
 use super::leave::Leaving;
+use super::presence;
 use super::record::Record;
 use super::stored::{Millis, RestValue, SectionValue, WaiterValue, write_owned};
 use super::transaction::{self, Committed, Put};
-use crate::backend::waiting::{Failure, Question};
+use crate::backend::waiting::{Failure, Question, may_be_handed};
 use crate::backend::{Answer, Busy, Grant, Release, Request, token};
 use crate::info::InTheWay;
 use crate::options::{AuthPolicy, Mode};
@@ -99,8 +100,8 @@ impl Asking<'_> {
                 Step::Busy {
                     is_queued: false, ..
                 } if self.question == Question::Queue => self.queue().await?,
-                Step::Held { created } => self.held(created).await?,
-                step => Next::Answer(self.refuse(step).await?),
+                Step::Held(entered) => self.held(entered).await?,
+                step => self.refuse(step).await?,
             };
             match next {
                 Next::Answer(answer) => return Ok(answer),
@@ -192,6 +193,17 @@ impl Asking<'_> {
         Ok(())
     }
 
+    /// The section does not end with this lease. What may still come with it is refused.
+    async fn give_up_lease(&mut self) -> Result<(), Trouble> {
+        if self.left.lease_is_unsure {
+            return self.drop_leases().await;
+        }
+        if let Some(lease) = self.left.lease.take() {
+            self.shared.leases.put_back(lease);
+        }
+        Ok(())
+    }
+
     async fn leases(&mut self) -> Result<(ServerLease, Option<Put>), Trouble> {
         Ok((self.lease().await?, self.rest().await?))
     }
@@ -225,9 +237,10 @@ impl Asking<'_> {
             Committed::Done(revision) => {
                 // Its place was given up in the same step.
                 self.left.may_wait = self.left.place_is_unsure;
-                let answer = self.granted(revision)?;
+                self.left.slot = Slot::default();
+                let grant = self.granted(revision)?;
                 self.prolong_rest().await;
-                Ok(Next::Answer(answer))
+                Ok(Next::Answer(Answer::Granted(grant)))
             }
             Committed::Refused(record) => Ok(Next::Step(self.step(*record)?)),
         }
@@ -239,9 +252,10 @@ impl Asking<'_> {
             owner: self.request.lease().describe(),
             mode,
             since: Millis::now(),
+            is_handed: false,
         };
         Put {
-            key: self.keys.of_section(mode, owner.id()),
+            key: self.keys.of_section(mode, owner.id(), Slot::default()),
             value: write_owned(owner, &value),
             lease: lease.id,
         }
@@ -283,8 +297,13 @@ impl Asking<'_> {
         }
     }
 
-    /// It is there already: a try before this one made it, whose answer was lost.
-    async fn held(&mut self, created: i64) -> Result<Next, Trouble> {
+    /// It is there already: a try before this one made it, whose answer was lost, or the one who
+    /// had the name before.
+    async fn held(&mut self, entered: Entered) -> Result<Next, Trouble> {
+        self.left.slot = entered.slot;
+        if let Some(lease) = entered.handed {
+            return self.take_over(entered, lease).await;
+        }
         if let Some(lease) = self.left.lease {
             match self.shared.leases.freshen(lease, self.oldest()).await {
                 Err(Trouble::LeaseGone) => {
@@ -294,10 +313,30 @@ impl Asking<'_> {
                 lease => self.left.lease = Some(lease?),
             }
         }
-        Ok(Next::Answer(self.granted(created)?))
+        let grant = self.granted(entered.created)?;
+        Ok(Next::Answer(Answer::Granted(grant)))
     }
 
-    fn granted(&mut self, created: i64) -> Result<Answer, Trouble> {
+    /// What was handed over ends with a lease of this process, and lasts for the little time that is
+    /// certain of that one. It gets a lease of its own when it is renewed: most are over by then.
+    async fn take_over(&mut self, entered: Entered, lease: i64) -> Result<Next, Trouble> {
+        let length = self.request.ttl().min(presence::LENGTH);
+        let Shared {
+            leases, presence, ..
+        } = &**self.shared;
+        let Some(lease) = presence.keep(leases, lease, length).await? else {
+            return Ok(Next::Step(self.read().await?));
+        };
+        // Its place was given up in the same step.
+        self.left.may_wait = self.left.place_is_unsure;
+        self.left.handed = Some(lease.id);
+        self.give_up_lease().await?;
+        let grant = self.granted(entered.created)?;
+        let grant = grant.counted_from(lease.counted_from).lasting(length);
+        Ok(Next::Answer(Answer::Granted(grant)))
+    }
+
+    fn granted(&mut self, created: i64) -> Result<Grant, Trouble> {
         self.left.entered.get_or_insert(self.shared.clock.now());
         let number = u64::try_from(created).unwrap_or(0);
         let token = match self.ask.mode {
@@ -305,10 +344,10 @@ impl Asking<'_> {
             Mode::Shared | Mode::Permits(_) => None,
         };
         let grant = Grant::new(token);
-        Ok(Answer::Granted(match self.left.lease {
+        Ok(match self.left.lease {
             Some(lease) => grant.counted_from(lease.counted_from),
             None => grant,
-        }))
+        })
     }
 
     async fn queue(&mut self) -> Result<Next, Trouble> {
@@ -319,6 +358,7 @@ impl Asking<'_> {
             auth: self.ask.auth,
             caller: self.ask.caller.clone(),
             since: Millis::now(),
+            may_be_handed: may_be_handed(request),
         };
         let presence = self.shared.presence.lease(&self.shared.leases).await?;
         let place = Put {
@@ -344,11 +384,8 @@ impl Asking<'_> {
         self.left.place_is_unsure = was_unsure;
         let step = self.step(transaction::record_in(&self.keys, &answer))?;
         // A lease that nobody uses does not last until its turn.
-        if !self.left.lease_is_unsure
-            && self.left.entered.is_none()
-            && let Some(lease) = self.left.lease.take()
-        {
-            self.shared.leases.put_back(lease);
+        if !self.left.lease_is_unsure && self.left.entered.is_none() {
+            self.give_up_lease().await?;
         }
         let seconds = whole_seconds(request.ttl());
         self.shared.leases.prepare(seconds);
@@ -365,47 +402,49 @@ impl Asking<'_> {
     }
 
     /// The answer to who does not enter now.
-    async fn refuse(&mut self, step: Step) -> Result<Answer, Trouble> {
-        Ok(match step {
-            Step::Enter(_) | Step::Held { .. } | Step::Withdrawn => Answer::Busy(Busy::new()),
+    async fn refuse(&mut self, step: Step) -> Result<Next, Trouble> {
+        let (is_queued, answer) = match step {
+            Step::Enter(_) | Step::Held(_) | Step::Withdrawn => (false, Answer::Busy(Busy::new())),
             Step::Full { waiting } => return Err(Trouble::Lasting(fault::queue_full(waiting))),
-            Step::Conflict { in_use, is_queued } => {
-                self.leave(is_queued).await?;
-                Answer::Conflict { in_use }
-            }
-            Step::NotYourTurn { holder, is_queued } => {
-                self.leave(is_queued).await?;
-                Answer::NotYourTurn { holder }
-            }
+            Step::Conflict { in_use, is_queued } => (is_queued, Answer::Conflict { in_use }),
+            Step::NotYourTurn { holder, is_queued } => (is_queued, Answer::NotYourTurn { holder }),
             Step::Busy {
                 is_queued,
                 ahead,
                 mut in_the_way,
                 resting,
             } => {
-                if self.question != Question::Queue {
-                    self.leave(is_queued).await?;
-                    if let (Some(lease), InTheWay::Resting(left)) = (resting, &mut in_the_way) {
-                        *left = self.shared.leases.left(lease).await?.unwrap_or_default();
-                    }
+                let stays = self.question == Question::Queue;
+                if !stays && let (Some(lease), InTheWay::Resting(left)) = (resting, &mut in_the_way)
+                {
+                    *left = self.shared.leases.left(lease).await?.unwrap_or_default();
                 }
-                Answer::Busy(Busy::new().ahead(ahead).because_of(in_the_way))
+                let busy = Busy::new().ahead(ahead).because_of(in_the_way);
+                if stays {
+                    return Ok(Next::Answer(Answer::Busy(busy)));
+                }
+                (is_queued, Answer::Busy(busy))
             }
-        })
+        };
+        if is_queued && !self.leave().await? {
+            // It may have been handed the name meanwhile.
+            return Ok(Next::Step(self.read().await?));
+        }
+        let (name, owner) = (self.request.name(), self.ask.owner.id());
+        self.shared.names.waits_no_more(name, owner);
+        Ok(Next::Answer(answer))
     }
 
-    /// Gives the place in the queue back.
-    async fn leave(&mut self, is_queued: bool) -> Result<(), Trouble> {
-        if is_queued {
-            let key = self.keys.of_owner(QUEUE, self.ask.owner.id());
-            let delete = transaction::delete_own(key, self.ask.owner);
-            let txn = etcd_client::Txn::new().and_then([delete]);
-            self.shared.link.commit(txn).await?;
+    /// Gives the place in the queue back. `false` when it is not there any more.
+    async fn leave(&mut self) -> Result<bool, Trouble> {
+        let key = self.keys.of_owner(QUEUE, self.ask.owner.id());
+        let delete = transaction::delete_own(key, self.ask.owner);
+        let txn = etcd_client::Txn::new().and_then([delete]);
+        let answer = self.shared.link.commit(txn).await?;
+        let was_there = transaction::found(&answer) == [true];
+        if was_there {
             self.left.may_wait = false;
         }
-        self.shared
-            .names
-            .waits_no_more(self.request.name(), self.ask.owner.id());
-        Ok(())
+        Ok(was_there)
     }
 }

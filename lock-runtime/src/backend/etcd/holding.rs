@@ -8,13 +8,13 @@ use etcd_client::{GetOptions, Txn, TxnOp};
 
 use super::Shared;
 use super::fault::{self, Trouble};
-use super::keys::{Keys, REST};
+use super::keys::{Keys, REST, Slot};
 use super::leases::{ServerLease, whole_seconds};
 use super::leave::Leaving;
-use super::link::renewed_within;
+use super::link::{renewed_within, stored};
 use super::names::Vanished;
-use super::record::{Record, Section};
-use super::stored::{self, RestValue, SectionValue, write_owned};
+use super::record::{self, Record, Section};
+use super::stored::{RestValue, SectionValue, write_owned};
 use super::transaction::{self, Committed, Put};
 use crate::backend::{Grant, Release, Request};
 use crate::error::{BackendError, Lost};
@@ -38,6 +38,17 @@ pub(super) struct Renewing {
     pub(super) ttl: Duration,
 }
 
+impl Renewing {
+    pub(super) fn of(lease: &Lease, ttl: Duration) -> Self {
+        Self {
+            name: lease.name().clone(),
+            owner: lease.owner(),
+            mode: lease.mode(),
+            ttl,
+        }
+    }
+}
+
 impl Shared {
     /// Starts a lease anew. `false` when the owner does not hold the section any more.
     pub(super) async fn renew(&self, renewing: Renewing) -> Result<bool, BackendError> {
@@ -47,9 +58,9 @@ impl Shared {
 
     async fn renew_once(&self, renewing: &Renewing) -> Result<bool, Trouble> {
         let keys = self.keys(&renewing.name);
-        let key = keys.of_section(renewing.mode, renewing.owner.id());
+        let (known, slot) = self.lease_and_slot_of(renewing.owner).await;
+        let key = keys.of_section(renewing.mode, renewing.owner.id(), slot);
         let seconds = whole_seconds(renewing.ttl);
-        let known = self.lease_of(renewing.owner).await;
         let Some(mut lease) = known.filter(|lease| lease.seconds == seconds) else {
             return self.give_another_lease(&key, renewing, seconds).await;
         };
@@ -61,7 +72,7 @@ impl Shared {
             Err(trouble) => return Err(trouble),
         }
         // The lease may outlive what belonged to it: an operator ends the section and not the lease.
-        let Some((section, _)) = self.section_at(&key, renewing.owner, limit).await? else {
+        let Some(section) = self.section_at(&key, renewing.owner, limit).await? else {
             return Ok(false);
         };
         if section.lease != lease.id {
@@ -71,7 +82,8 @@ impl Shared {
         Ok(true)
     }
 
-    /// The section gets a lease of another length, or a new one after a lost answer.
+    /// The section gets a lease of its own after it was handed over, one of another length, or a
+    /// new one after a lost answer.
     async fn give_another_lease(
         &self,
         key: &str,
@@ -81,13 +93,19 @@ impl Shared {
         let owner = renewing.owner;
         for _ in 0..MOST_ROUNDS {
             let limit = renewed_within(renewing.ttl);
-            let Some((section, value)) = self.section_at(key, owner, limit).await? else {
+            let Some(section) = self.section_at(key, owner, limit).await? else {
                 return Ok(false);
             };
-            let lease = self.leases.grant(seconds).await?;
+            // The owner counts from the request that this is the answer to.
+            let lease = self.leases.take(seconds, Duration::ZERO).await?;
+            let was_handed = section.value.is_handed;
+            let value = SectionValue {
+                is_handed: false,
+                ..section.value
+            };
             let put = Put {
                 key: key.to_owned(),
-                value,
+                value: write_owned(owner, &value),
                 lease: lease.id,
             };
             let txn = Txn::new()
@@ -97,7 +115,9 @@ impl Shared {
             self.set_lease_of(owner, None).await;
             if self.link.commit(txn).await?.succeeded() {
                 self.set_lease_of(owner, Some(lease)).await;
-                self.leases.revoke(section.lease).await?;
+                if !was_handed {
+                    self.leases.revoke(section.lease).await?;
+                }
                 return Ok(true);
             }
             self.leases.revoke(lease.id).await?;
@@ -105,36 +125,37 @@ impl Shared {
         Err(Trouble::Passing(fault::too_busy(MOST_ROUNDS)))
     }
 
-    /// The section at a key, and its value as it is stored, if it is this owner's.
+    /// The section at a key, if it is this owner's.
     async fn section_at(
         &self,
         key: &str,
         owner: Owner,
         limit: Duration,
-    ) -> Result<Option<(Section, Vec<u8>)>, Trouble> {
+    ) -> Result<Option<Section>, Trouble> {
         let found = self
             .link
             .call_within(limit, |connected| async move {
                 connected.kv().get(key, Some(GetOptions::new())).await
             })
             .await?;
-        Ok(found.kvs().first().and_then(|pair| {
-            let (stored_owner, value): (Owner, SectionValue) = stored::read_owned(pair.value())?;
-            let section = Section {
-                owner: stored_owner,
-                value,
-                created: pair.create_revision(),
-                modified: pair.mod_revision(),
-                lease: pair.lease(),
-            };
-            (stored_owner == owner).then(|| (section, pair.value().to_vec()))
-        }))
+        let section = found.kvs().first();
+        let section = section.and_then(|pair| record::section(stored(pair), Slot::default()));
+        Ok(section.filter(|section| section.owner == owner))
     }
 
-    async fn lease_of(&self, owner: Owner) -> Option<ServerLease> {
+    async fn lease_and_slot_of(&self, owner: Owner) -> (Option<ServerLease>, Slot) {
+        let Some(attempt) = self.attempts.find(owner) else {
+            return (None, Slot::default());
+        };
+        let left = attempt.gate.lock().await;
+        (left.lease, left.slot)
+    }
+
+    /// The lease that the section of an owner ends with, if that is known.
+    async fn last_known_lease(&self, owner: Owner) -> Option<i64> {
         let attempt = self.attempts.find(owner)?;
         let left = attempt.gate.lock().await;
-        left.lease
+        left.handed.or(left.lease.map(|lease| lease.id))
     }
 
     async fn set_lease_of(&self, owner: Owner, lease: Option<ServerLease>) {
@@ -142,6 +163,7 @@ impl Shared {
             let mut left = attempt.gate.lock().await;
             if !left.is_over {
                 left.lease = lease;
+                left.handed.take_if(|_| lease.is_some());
             }
         }
     }
@@ -179,6 +201,7 @@ impl Shared {
                 return Ok(None);
             };
             let token = section.token();
+            left.slot = section.slot;
             if taken.is_none() {
                 let seconds = whole_seconds(request.ttl());
                 let lease = match left.lease {
@@ -220,9 +243,10 @@ impl Shared {
             owner: request.lease().describe(),
             mode,
             since: section.value.since,
+            is_handed: false,
         };
-        let old_key = keys.of_section(mode, giver.id());
-        let new_key = keys.of_section(mode, taker.id());
+        let old_key = keys.of_section(mode, giver.id(), section.slot);
+        let new_key = keys.of_section(mode, taker.id(), section.slot);
         let mut operations = Vec::new();
         if old_key != new_key {
             operations.push(TxnOp::delete(old_key.clone(), None));
@@ -248,13 +272,31 @@ impl Shared {
             .or_else([transaction::read_all(keys)])
     }
 
-    /// The section is given away: it ends with its lease, which is used for nothing else.
-    pub(super) fn detach(&self, name: &LockName, owner: Owner) {
-        if let Some(attempt) = self.attempts.find(owner) {
-            attempt.let_go();
-        }
-        self.attempts.forget(owner);
-        self.names.leave(name, owner.id());
+    /// The section is given away: it ends with its lease, which is used for nothing else. It goes on
+    /// when nobody waits for it any more.
+    pub(super) async fn detach(self: Arc<Self>, given: Renewing) -> Result<bool, BackendError> {
+        let detached = tokio::spawn(self.give_away(given));
+        detached.await.unwrap_or_else(|_| Err(fault::ended()))
+    }
+
+    async fn give_away(self: Arc<Self>, given: Renewing) -> Result<bool, BackendError> {
+        self.names.leave(&given.name, given.owner.id());
+        let Some(attempt) = self.attempts.find(given.owner) else {
+            return Ok(true);
+        };
+        attempt.let_go();
+        let is_handed = attempt.gate.lock().await.handed.is_some();
+        let given_away = if is_handed {
+            // It must not last as long as this process.
+            self.renew_once(&given).await
+        } else {
+            Ok(true)
+        };
+        self.attempts.forget(given.owner);
+        given_away.map_err(|trouble| {
+            self.presence.abandon();
+            trouble.into_error()
+        })
     }
 
     /// Ends every section of a name, and every rest, that is there now.
@@ -267,7 +309,7 @@ impl Shared {
         let keys = self.keys(name);
         let record = self.link.read(&keys).await?;
         let sections = record.sections().into_iter().map(|section| {
-            let key = keys.of_section(section.value.mode, section.owner.id());
+            let key = keys.of_section(section.value.mode, section.owner.id(), section.slot);
             transaction::delete_own(key, section.owner)
         });
         let rests = record.rests.values().map(|rest| {
@@ -307,8 +349,8 @@ impl Shared {
     fn tell_lost(self: &Arc<Self>, lease: &Arc<Lease>) {
         let (shared, lease) = (Arc::clone(self), Arc::clone(lease));
         drop(tokio::spawn(async move {
-            let left = match shared.lease_of(lease.owner()).await {
-                Some(known) => shared.leases.left(known.id).await,
+            let left = match shared.last_known_lease(lease.owner()).await {
+                Some(known) => shared.leases.left(known).await,
                 None => Ok(None),
             };
             if let Ok(Some(_)) = left {

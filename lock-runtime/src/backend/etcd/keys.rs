@@ -1,7 +1,8 @@
 //! Where things are kept: one range of keys for each name, which ends with the last key in it.
 //!
 //! ```text
-//! locks/kanban/task:42 exclusive          the section that runs alone
+//! locks/kanban/task:42 exclusive/a        the section that runs alone, or `exclusive/b`: one that is
+//!                                         handed over takes the other key
 //! locks/kanban/task:42 shared/<owner>     a reader
 //! locks/kanban/task:42 permit/<owner>     one of several
 //! locks/kanban/task:42 rest/<owner>       keeps the name busy for `at_least`
@@ -18,13 +19,45 @@ use crate::name::LockName;
 use crate::options::Mode;
 use crate::owner::OwnerId;
 
-pub(super) const EXCLUSIVE: &str = "exclusive";
+pub(super) const EXCLUSIVE: &str = "exclusive/";
 pub(super) const SHARED: &str = "shared/";
 pub(super) const PERMIT: &str = "permit/";
 pub(super) const REST: &str = "rest/";
 pub(super) const QUEUE: &str = "queue/";
 pub(super) const WITHDRAWN: &str = "withdrawn/";
 pub(super) const ASSIGNED: &str = "assigned";
+
+/// Which of its two keys a section has that runs alone. No transaction can delete a key and make it
+/// anew, so that a section that is handed over has the other one, and a creation revision of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Slot {
+    #[default]
+    A,
+    B,
+}
+
+impl Slot {
+    pub(super) const ALL: [Self; 2] = [Self::A, Self::B];
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    /// What a key says, after [`EXCLUSIVE`].
+    pub(super) fn of_key(end: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|slot| slot.end() == end)
+    }
+
+    fn end(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+}
 
 /// All keys of one name.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -55,10 +88,10 @@ impl Keys {
         format!("{}{part}{owner}", self.0)
     }
 
-    /// The key of a section.
-    pub(super) fn of_section(&self, mode: Mode, owner: OwnerId) -> String {
+    /// The key of a section; `slot` is of no account for one that does not run alone.
+    pub(super) fn of_section(&self, mode: Mode, owner: OwnerId, slot: Slot) -> String {
         match mode {
-            Mode::Exclusive => self.of(EXCLUSIVE),
+            Mode::Exclusive => format!("{}{EXCLUSIVE}{}", self.0, slot.end()),
             Mode::Shared => self.of_owner(SHARED, owner),
             Mode::Permits(_) => self.of_owner(PERMIT, owner),
         }
@@ -122,8 +155,22 @@ mod tests {
             (name("a/b:c"), format!("queue/{owner}").as_str())
         );
         assert_eq!(keys.part(key.as_bytes()), Some(part));
-        assert_eq!(split("locks/", b"locks/no-namespace exclusive"), None);
+        assert_eq!(split("locks/", b"locks/no-namespace exclusive/a"), None);
         assert_eq!(split("locks/", b"other"), None);
+    }
+
+    #[test]
+    fn a_section_that_runs_alone_has_one_of_two_keys() {
+        let keys = Keys::new("locks/", &name("task:4"));
+        let owner = crate::owner::Owner::random().id();
+        let parts = Slot::ALL.map(|slot| keys.of_section(Mode::Exclusive, owner, slot));
+        assert_ne!(parts[0], parts[1]);
+        for (slot, key) in Slot::ALL.into_iter().zip(&parts) {
+            let end = key.strip_prefix(&keys.of(EXCLUSIVE));
+            assert_eq!(end.and_then(Slot::of_key), Some(slot));
+            assert_eq!(slot.other().other(), slot);
+        }
+        assert_eq!(Slot::of_key(""), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use etcd_client::{Txn, TxnOp};
 use super::Shared;
 use super::attempts::Left;
 use super::fault::{self, Trouble};
-use super::keys::{Keys, QUEUE, REST, WITHDRAWN};
+use super::keys::{Keys, QUEUE, REST, Slot, WITHDRAWN};
 use super::leases::ServerLease;
 use super::stored::write_owned;
 use super::transaction::{self, Put};
@@ -53,6 +53,12 @@ impl Left {
     /// Whether a section is all that it can have.
     fn is_plain(&self) -> bool {
         !self.may_wait && !self.lease_is_unsure && !self.place_is_unsure
+    }
+
+    /// Whether it may keep others out for longer than a lease of its own lasts: what belongs to
+    /// this process stays as long as this process is alive.
+    fn keeps_others_out(&self) -> bool {
+        self.may_wait || self.place_is_unsure || self.handed.is_some()
     }
 
     /// Whether nothing of it can be in the store, or get there.
@@ -111,7 +117,7 @@ impl Shared {
                     // Nobody else ends what was held a moment ago: it was the try before.
                     is_unsure |= trouble.is_effect_unknown();
                     was_found |= is_unsure;
-                    let keeps_others_out = left.may_wait || left.place_is_unsure;
+                    let keeps_others_out = left.keeps_others_out();
                     let is_lasting = matches!(trouble, Trouble::Lasting(_));
                     if is_lasting && !keeps_others_out || self.clock.now() >= given_up_at {
                         if keeps_others_out {
@@ -127,11 +133,11 @@ impl Shared {
         }
     }
 
-    /// A section ends with its lease by itself; a place in the queue is kept by this process, and
-    /// has to be given back.
+    /// A section ends with its lease by itself; a place in the queue is kept by this process, as is
+    /// what was handed over, and has to be given back.
     fn worth_giving_back(&self, left: &Left) -> Duration {
         let lease = left.lease.map_or(REMEMBERED_FOR, |lease| lease.seconds);
-        let seconds = if left.may_wait {
+        let seconds = if left.may_wait || left.handed.is_some() {
             lease.max(REMEMBERED_FOR)
         } else {
             lease
@@ -147,21 +153,21 @@ impl Shared {
         was_found: &mut bool,
     ) -> Result<(), Trouble> {
         let owner = leaving.owner;
-        let section = keys.of_section(leaving.mode, owner.id());
-        if let Some(lease) = left.lease.filter(|_| left.is_plain())
-            && leaving.at_least.is_zero()
-        {
-            // Nothing but this section belongs to its lease: that is the shortest way to say whose
-            // it is.
-            let is_own = transaction::belongs_to(section.clone(), lease.id);
-            let delete = TxnOp::delete(section.clone(), None);
-            let txn = Txn::new().when([is_own]).and_then([delete]);
-            if self.link.commit(txn).await?.succeeded() {
-                *was_found = true;
-                return Ok(());
-            }
+        let is_plain = left.is_plain() && left.entered.is_some() && leaving.at_least.is_zero();
+        if is_plain && self.end_plainly(keys, leaving, left, was_found).await? {
+            *was_found = true;
+            return Ok(());
         }
-        let mut operations = vec![transaction::delete_own(section, owner)];
+        // It may have been handed the name, and not have heard of it.
+        let slots = match leaving.mode {
+            Mode::Exclusive => &Slot::ALL[..],
+            Mode::Shared | Mode::Permits(_) => &Slot::ALL[..1],
+        };
+        let sections = slots
+            .iter()
+            .map(|slot| keys.of_section(leaving.mode, owner.id(), *slot));
+        let delete_own = |key| transaction::delete_own(key, owner);
+        let mut operations: Vec<_> = sections.map(delete_own).collect();
         if left.may_wait {
             let place = keys.of_owner(QUEUE, owner.id());
             operations.push(transaction::delete_own(place, owner));
@@ -180,7 +186,8 @@ impl Shared {
             operations.push(refusal.op());
         }
         let answer = self.link.commit(Txn::new().and_then(operations)).await?;
-        *was_found |= transaction::found(&answer).first() == Some(&true);
+        let found = transaction::found(&answer);
+        *was_found |= found.iter().take(slots.len()).any(|found| *found);
         if left.lease_is_unsure {
             // What comes from now on is refused, and what has come since then ends.
             let rest = left.rest.filter(|_| leaving.how == Release::Abandoned);
@@ -189,6 +196,40 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Ends a section that is all there is. Where it is known who comes next, the same step makes
+    /// the section of that one. `false` when it was not found.
+    async fn end_plainly(
+        &self,
+        keys: &Keys,
+        leaving: &Leaving,
+        left: &Left,
+        was_found: &mut bool,
+    ) -> Result<bool, Trouble> {
+        let owner = leaving.owner;
+        let section = keys.of_section(leaving.mode, owner.id(), left.slot);
+        let is_own = match left.lease {
+            // Nothing but this section belongs to its lease: that is the shortest way to say whose
+            // it is.
+            Some(lease) => vec![transaction::belongs_to(section.clone(), lease.id)],
+            None => transaction::is_owned(section.clone(), owner).to_vec(),
+        };
+        if let Some(next) = self.names.next_after(&leaving.name, owner) {
+            let (key, is_own) = (section.clone(), is_own.clone());
+            let txn = transaction::hand_over(keys, owner, key, is_own, &next);
+            match self.link.commit(txn).await {
+                Ok(answer) if answer.succeeded() => return Ok(true),
+                Ok(answer) => return Ok(transaction::found(&answer) == [true]),
+                // A store that is full makes no key any more, but for this last one perhaps: it says
+                // the same of the request that fills it.
+                Err(Trouble::Lasting(_)) => *was_found = true,
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        let delete = TxnOp::delete(section, None);
+        let txn = Txn::new().when(is_own).and_then([delete]);
+        Ok(self.link.commit(txn).await?.succeeded())
     }
 
     /// Whether the name stays busy. A section that was held for longer than that leaves no rest;

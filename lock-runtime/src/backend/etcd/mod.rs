@@ -57,7 +57,8 @@ use settings::Settings;
 ///
 /// Entering a name that nobody uses is one transaction, and so is giving it back. Those who wait
 /// stand in a queue in the store, and one watch, whatever the number of names, tells a process
-/// when it is somebody's turn there. The fencing token is the revision of the grant: it is as
+/// when it is somebody's turn there. Who leaves a name, and knows who comes next, makes the section
+/// of that one in the same transaction. The fencing token is the revision of the grant: it is as
 /// durable as every other commit of the cluster, and rises over all names.
 ///
 /// ```no_run
@@ -95,15 +96,17 @@ use settings::Settings;
 /// started anew first when more than a tenth of the `ttl` is over, or, for a section that is not
 /// renewed, more than a hundredth: so much of it may be missing at the beginning. All places in
 /// queues of a process belong to one lease of 2 s: those of a process that is dead or frozen are
-/// gone after that time, and a process that was cut off for longer queues anew.
+/// gone after that time, and a process that was cut off for longer queues anew. A section that was
+/// handed over ends with that lease too, until it is renewed 50 ms later and gets its own: a process
+/// that was dead or frozen by then delays the others no longer than one that waits.
 ///
 /// # What holds when something fails
 ///
 /// | | |
 /// |---|---|
 /// | no fault | sections never overlap; tokens rise |
-/// | the holder stands still past its lease | its section ends, and another enters; what it writes later is for the token to refuse, or for [a transaction](Self::section_key) |
-/// | a server dies, or another leads | no section and no place is lost as long as most of the cluster is there and a leader is found in time; the new leader starts all leases anew |
+/// | the holder stands still past its lease | its section ends, and another enters; what it writes later is for the token to refuse, or for [a transaction](Self::section_prefix) |
+/// | a server dies, or another leads | no section and no place is lost as long as most of the cluster is there and a leader is found in time, but for a section that was handed over less than 0.1 s before; the new leader starts all leases anew |
 /// | a leader stands still, and comes back | it may end leases that were renewed with its successor: see below |
 /// | most of the cluster is away | nobody enters; holders are told that they have lost their sections when their leases end |
 /// | a clock jumps | nothing: only the speed of the leader's monotonic clock counts |
@@ -118,7 +121,7 @@ use settings::Settings;
 /// watch says so, and others may have entered by then. Servers from 3.4.31 and 3.5.13 on ask first
 /// whether they still lead, which leaves little of it; older ones do not. As with every lease,
 /// what must not be written twice is for the token to refuse, or for
-/// [a transaction](Self::section_key).
+/// [a transaction](Self::section_prefix).
 ///
 /// A server that does not answer is left for the next one after a quarter of the lease's length
 /// that is to be renewed: one second at the least, and three at the most. Together with an
@@ -189,9 +192,10 @@ impl EtcdBackend {
         })))
     }
 
-    /// The key of the section that has this name for itself. As long as a section is held, and
-    /// not a moment longer, the key's creation revision is the section's fencing token: a
-    /// transaction that compares the two commits only while the section is held.
+    /// What the key of the section begins with that has this name for itself. There is one such
+    /// key, or none. As long as a section is held, and not a moment longer, the key's creation
+    /// revision is the section's fencing token: a transaction that compares the two, for every key
+    /// that begins like this, commits only while the section is held.
     ///
     /// That is the strongest that a lock in etcd can give, and it protects what is in etcd too.
     /// With the crate `etcd-client`:
@@ -199,9 +203,10 @@ impl EtcdBackend {
     /// ```ignore
     /// let guard = manager.lock("account:7").acquire().await?;
     /// let (name, token) = (guard.name().unwrap(), guard.fencing_token().unwrap());
-    /// let key = backend.section_key(name);
+    /// let section = backend.section_prefix(name);
+    /// let is_held = Compare::create_revision(section, CompareOp::Equal, token.get() as i64);
     /// let transaction = Txn::new()
-    ///     .when([Compare::create_revision(key, CompareOp::Equal, token.get() as i64)])
+    ///     .when([is_held.with_prefix()])
     ///     .and_then([TxnOp::put("balance:7", "100", None)]);
     /// if !client.txn(transaction).await?.succeeded() {
     ///     // The section is lost, and nothing was written.
@@ -210,7 +215,7 @@ impl EtcdBackend {
     ///
     /// The name is one that a guard gives: it carries the namespace of its manager.
     #[must_use]
-    pub fn section_key(&self, name: &LockName) -> String {
+    pub fn section_prefix(&self, name: &LockName) -> String {
         self.0.shared.keys(name).of(EXCLUSIVE)
     }
 
@@ -290,13 +295,7 @@ impl Backend for EtcdBackend {
     }
 
     fn renew(&self, lease: &Lease, ttl: Duration) -> Reply<Result<bool, BackendError>> {
-        let shared = self.shared();
-        let renewing = Renewing {
-            name: lease.name().clone(),
-            owner: lease.owner(),
-            mode: lease.mode(),
-            ttl,
-        };
+        let (shared, renewing) = (self.shared(), Renewing::of(lease, ttl));
         Reply::later(async move { shared.renew(renewing).await })
     }
 
@@ -320,8 +319,7 @@ impl Backend for EtcdBackend {
     }
 
     fn detach(&self, lease: &Lease) -> Reply<Result<bool, BackendError>> {
-        self.0.shared.detach(lease.name(), lease.owner());
-        Reply::now(Ok(true))
+        Reply::later(self.shared().detach(Renewing::of(lease, lease.ttl())))
     }
 
     fn force_release(&self, name: &LockName) -> Reply<Result<usize, BackendError>> {

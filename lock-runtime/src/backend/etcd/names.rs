@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::decide::{Ask, Step};
+use super::decide::{Ask, Next, Step};
 use super::record::{Record, Stored};
 use crate::backend::waiting::Waiters;
 use crate::clock::{Clock, Moment};
@@ -88,7 +88,8 @@ impl Names {
     }
 
     /// What is to be done about a request, where it is known without asking the store: it may be
-    /// its turn, which the store then confirms, or others come first. Nothing else is decided here.
+    /// its turn, which the store then confirms, it was handed the name, or others come first. Nothing
+    /// else is decided here.
     pub(super) fn decide(&self, name: &LockName, ask: &Ask) -> Option<Step> {
         let now = self.clock.now();
         let mut views = lock(&self.views);
@@ -111,7 +112,15 @@ impl Names {
             view.waiting.insert(ask.owner.id());
             view.mark_use(now);
         }
-        matches!(step, Step::Busy { .. } | Step::Enter(_)).then_some(step)
+        let is_known = matches!(step, Step::Busy { .. } | Step::Enter(_) | Step::Held(_));
+        is_known.then_some(step)
+    }
+
+    /// Who enters when this owner leaves, as far as is known without asking the store, which then
+    /// confirms it.
+    pub(super) fn next_after(&self, name: &LockName, owner: Owner) -> Option<Next> {
+        let views = lock(&self.views);
+        views.get(name)?.record.as_ref()?.next_after(owner)
     }
 
     /// Somebody waits for a name of which this is known.
@@ -346,8 +355,9 @@ mod tests {
             owner: info(holder),
             mode: ALONE,
             since,
+            is_handed: false,
         };
-        record.put("exclusive", stored(&write_owned(holder, &section), 1));
+        record.put("exclusive/a", stored(&write_owned(holder, &section), 1));
         for (place, waiter) in (2..).zip(waiters) {
             let value = WaiterValue {
                 owner: info(*waiter),
@@ -355,6 +365,7 @@ mod tests {
                 auth: None,
                 caller: None,
                 since,
+                may_be_handed: true,
             };
             let part = format!("queue/{}", waiter.id());
             record.put(&part, stored(&write_owned(*waiter, &value), place));

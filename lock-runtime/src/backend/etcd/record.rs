@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::keys::{ASSIGNED, EXCLUSIVE, PERMIT, QUEUE, REST, SHARED, WITHDRAWN};
+use super::keys::{ASSIGNED, EXCLUSIVE, PERMIT, QUEUE, REST, SHARED, Slot, WITHDRAWN};
 use super::stored::{AssignmentValue, RestValue, SectionValue, WaiterValue, read, read_owned};
 use crate::owner::{Owner, OwnerId};
 
@@ -32,6 +32,8 @@ pub(super) struct Section {
     pub(super) created: i64,
     pub(super) modified: i64,
     pub(super) lease: i64,
+    /// Which key it has, if it runs alone.
+    pub(super) slot: Slot,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub(super) struct Rest {
 pub(super) struct Waiter {
     pub(super) owner: Owner,
     pub(super) value: WaiterValue,
+    /// The lease of its process.
+    pub(super) lease: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -86,10 +90,11 @@ impl Record {
                 modified: stored.modified,
                 lease: stored.lease,
             });
-        } else if part == EXCLUSIVE {
-            self.exclusive = Some(section(stored)?);
+        } else if let Some(slot) = part.strip_prefix(EXCLUSIVE) {
+            self.exclusive = Some(section(stored, Slot::of_key(slot)?)?);
         } else if part.starts_with(SHARED) || part.starts_with(PERMIT) {
-            self.others.insert(part.to_owned(), section(stored)?);
+            let section = section(stored, Slot::default())?;
+            self.others.insert(part.to_owned(), section);
         } else if let Some(id) = part.strip_prefix(REST) {
             let (owner, value) = read_owned(stored.value)?;
             let lease = stored.lease;
@@ -102,7 +107,13 @@ impl Record {
         } else if let Some(id) = part.strip_prefix(QUEUE) {
             let (owner, value) = read_owned(stored.value)?;
             self.places.insert(id.to_owned(), stored.created);
-            self.queue.insert(stored.created, Waiter { owner, value });
+            let lease = stored.lease;
+            let waiter = Waiter {
+                owner,
+                value,
+                lease,
+            };
+            self.queue.insert(stored.created, waiter);
         } else if let Some(id) = part.strip_prefix(WITHDRAWN) {
             self.withdrawn.insert(id.to_owned());
         } else {
@@ -116,8 +127,10 @@ impl Record {
         self.unreadable.remove(part);
         if part == ASSIGNED {
             self.assignment = None;
-        } else if part == EXCLUSIVE {
-            self.exclusive = None;
+        } else if let Some(slot) = part.strip_prefix(EXCLUSIVE) {
+            // The other one may have been handed the name in the same step.
+            let slot = Slot::of_key(slot);
+            self.exclusive.take_if(|section| Some(section.slot) == slot);
         } else if let Some(id) = part.strip_prefix(REST) {
             self.rests.remove(id);
         } else if let Some(id) = part.strip_prefix(QUEUE) {
@@ -140,7 +153,8 @@ impl Record {
     pub(super) fn unreadable_sections(&self) -> impl Iterator<Item = &str> {
         let parts = self.unreadable.iter().map(String::as_str);
         parts.filter(|part| {
-            *part == EXCLUSIVE || [SHARED, PERMIT, REST].iter().any(|of| part.starts_with(of))
+            let of_sections = [EXCLUSIVE, SHARED, PERMIT, REST];
+            of_sections.iter().any(|of| part.starts_with(of))
         })
     }
 
@@ -190,7 +204,7 @@ impl Record {
     }
 }
 
-fn section(stored: Stored<'_>) -> Option<Section> {
+pub(super) fn section(stored: Stored<'_>, slot: Slot) -> Option<Section> {
     let (owner, value) = read_owned(stored.value)?;
     Some(Section {
         owner,
@@ -198,5 +212,6 @@ fn section(stored: Stored<'_>) -> Option<Section> {
         created: stored.created,
         modified: stored.modified,
         lease: stored.lease,
+        slot,
     })
 }

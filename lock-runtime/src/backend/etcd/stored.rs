@@ -1,5 +1,6 @@
 //! What the keys hold: who it belongs to, and the rest as JSON, for people to read.
 
+use std::ops::Not;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
@@ -15,6 +16,10 @@ pub(super) struct SectionValue {
     pub(super) owner: OwnerInfo,
     pub(super) mode: Mode,
     pub(super) since: Millis,
+    /// Whether it was handed to one who waited, and ends with the lease of that one's process until
+    /// it is renewed.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub(super) is_handed: bool,
 }
 
 /// The rest that a section may leave behind.
@@ -33,6 +38,9 @@ pub(super) struct WaiterValue {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) caller: Option<CallerId>,
     pub(super) since: Millis,
+    /// Whether its section may be made by the one who leaves.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub(super) may_be_handed: bool,
 }
 
 /// To whom a lock is assigned.

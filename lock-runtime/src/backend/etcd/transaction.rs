@@ -3,11 +3,11 @@
 use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse};
 use etcd_client::{ResponseHeader, TxnResponse};
 
-use super::decide::{Ask, Basis};
+use super::decide::{Ask, Basis, Next};
 use super::keys::{ASSIGNED, EXCLUSIVE, Keys, PERMIT, QUEUE, REST, SHARED, WITHDRAWN, end_of};
 use super::link::record_of;
 use super::record::Record;
-use super::stored::bounds;
+use super::stored::{Millis, SectionValue, bounds, write_owned};
 use crate::options::Mode;
 use crate::owner::Owner;
 
@@ -88,7 +88,7 @@ fn conditions(keys: &Keys, ask: &Ask, basis: Basis) -> Vec<Compare> {
         |part| Compare::mod_revision(keys.of(part), CompareOp::Less, revision + 1).with_prefix();
     let mut conditions = vec![
         is_absent(keys.of_owner(WITHDRAWN, ask.owner.id())),
-        is_absent(keys.of(EXCLUSIVE)),
+        none_of(keys.of(EXCLUSIVE)),
         Compare::mod_revision(keys.of(ASSIGNED), CompareOp::Equal, assignment.unwrap_or(0)),
     ];
     // Others of the same mode may be inside; who leaves meanwhile only makes room.
@@ -127,6 +127,41 @@ pub(super) fn queue(keys: &Keys, owner: Owner, place: Put) -> Txn {
         .when(conditions)
         .and_then([place.op(), read_all(keys)])
         .or_else([read_all(keys)])
+}
+
+/// Ends a section, whose key and condition these are, and makes that of the next one, provided that
+/// what this was decided on has not changed; otherwise ends the section alone.
+pub(super) fn hand_over(
+    keys: &Keys,
+    owner: Owner,
+    section: String,
+    is_own: Vec<Compare>,
+    next: &Next,
+) -> Txn {
+    let (id, value) = (next.waiter.owner.id(), &next.waiter.value);
+    let place = keys.of_owner(QUEUE, id);
+    let handed = SectionValue {
+        owner: value.owner.clone(),
+        mode: value.mode,
+        since: Millis::now(),
+        is_handed: true,
+    };
+    let entered = Put {
+        key: keys.of_section(value.mode, id, next.slot),
+        value: write_owned(next.waiter.owner, &handed),
+        // While its place is there, so is the lease.
+        lease: next.waiter.lease,
+    };
+    let mut conditions = is_own;
+    conditions.extend([
+        Compare::create_revision(place.clone(), CompareOp::Equal, next.place),
+        is_as_of(keys.of(ASSIGNED), next.assignment.unwrap_or(0)),
+    ]);
+    let delete = TxnOp::delete(section.clone(), None);
+    Txn::new()
+        .when(conditions)
+        .and_then([delete, entered.op(), TxnOp::delete(place, None)])
+        .or_else([delete_own(section, owner)])
 }
 
 /// Deletes a key if it is this owner's.

@@ -225,7 +225,7 @@ mod handed {
     }
 
     #[test]
-    fn a_name_is_handed_to_those_alone_who_renew_and_do_not_rest() {
+    fn a_name_is_handed_to_those_alone_who_can_have_it_for_a_moment() {
         let of = |change: fn(&mut Terms)| {
             let mut terms = Terms::plain(Wait::Forever);
             change(&mut terms);
@@ -234,6 +234,7 @@ mod handed {
         assert!(of(|_| {}));
         assert!(!of(|terms| terms.renewed = false));
         assert!(!of(|terms| terms.at_least = Duration::from_millis(1)));
+        assert!(!of(|terms| terms.linger = true));
         assert!(!of(
             |terms| terms.ttl = HANDED_FOR - Duration::from_millis(1)
         ));

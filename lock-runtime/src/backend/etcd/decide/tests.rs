@@ -37,7 +37,7 @@ impl World {
 
     fn enter(&mut self, owner: Owner, mode: Mode) {
         let part = match mode {
-            Mode::Exclusive => "exclusive".to_owned(),
+            Mode::Exclusive => "exclusive/a".to_owned(),
             Mode::Shared => format!("shared/{}", owner.id()),
             Mode::Permits(_) => format!("permit/{}", owner.id()),
         };
@@ -45,6 +45,7 @@ impl World {
             owner: info(owner),
             mode,
             since: Millis::now(),
+            is_handed: false,
         };
         self.write(&part, &write_owned(owner, &value));
     }
@@ -61,6 +62,7 @@ impl World {
             auth: ask.auth,
             caller: ask.caller.clone(),
             since: Millis::now(),
+            may_be_handed: true,
         };
         let part = format!("queue/{}", ask.owner.id());
         self.write(&part, &write_owned(ask.owner, &value));
@@ -170,7 +172,12 @@ fn an_owner_is_granted_what_it_has_and_an_impostor_is_not() {
     let mut world = World::default();
     let ask = plain(ALONE);
     world.enter(ask.owner, ALONE);
-    assert_eq!(world.record.decide(&ask), Step::Held { created: 1 });
+    let entered = Entered {
+        created: 1,
+        slot: Slot::A,
+        handed: None,
+    };
+    assert_eq!(world.record.decide(&ask), Step::Held(entered));
     let impostor = Ask {
         owner: Owner::random(),
         ..ask.clone()
@@ -197,7 +204,7 @@ fn those_who_wait_are_served_in_order() {
     asks.iter().for_each(|ask| world.wait(ask));
     let [one, two, three] = asks.each_ref();
     assert_eq!(world.called(&[one, two, three]), [false; 3]);
-    world.record.delete("exclusive");
+    world.record.delete("exclusive/a");
     assert_eq!(world.called(&[one, two, three]), [true, false, false]);
     assert!(world.may_enter(one) && world.waits(two));
     // Nobody who comes anew passes them.
@@ -351,7 +358,8 @@ fn a_decision_says_what_it_rests_on() {
 fn what_cannot_be_read_is_known_until_it_is_deleted() {
     let mut world = World::default();
     for part in [
-        "exclusive",
+        "exclusive/a",
+        "exclusive/c",
         "shared/1",
         "queue/1",
         "assigned",
@@ -364,4 +372,75 @@ fn what_cannot_be_read_is_known_until_it_is_deleted() {
         world.record.delete(part);
         assert!(world.record.unreadable().is_none() && world.record.is_empty());
     }
+}
+
+#[test]
+fn a_name_is_handed_to_who_comes_next_and_runs_alone() {
+    let (holder, alice, plain_one) = (call("alice"), call("alice"), plain(ALONE));
+    let mut world = World::default();
+    world.enter(holder.owner, ALONE);
+    let leave = |world: &World| world.record.next_after(holder.owner);
+    assert!(leave(&world).is_none(), "nobody waits");
+    world.assign("alice");
+    world.wait(&plain_one);
+    assert!(leave(&world).is_none(), "it is alice's");
+    world.wait(&alice);
+    let next = leave(&world).expect("alice waits");
+    assert_eq!(next.waiter.owner, alice.owner);
+    assert_eq!((next.place, next.assignment), (4, Some(2)));
+    assert_eq!(next.slot, Slot::B);
+    assert!(
+        world.record.next_after(alice.owner).is_none(),
+        "not hers yet"
+    );
+    world.record.delete("assigned");
+    let next = leave(&world).expect("both may enter");
+    assert_eq!(next.waiter.owner, plain_one.owner);
+    assert_eq!((next.place, next.assignment), (3, None));
+    world.rest(holder.owner, ALONE);
+    assert!(leave(&world).is_none(), "it rests");
+
+    for mode in [Mode::Shared, permits(2)] {
+        let mut world = World::default();
+        world.enter(holder.owner, ALONE);
+        world.wait(&plain(mode));
+        world.wait(&plain(ALONE));
+        assert!(leave(&world).is_none(), "{mode} comes first");
+        let mut world = World::default();
+        world.enter(holder.owner, mode);
+        world.wait(&plain(ALONE));
+        assert!(
+            leave(&world).is_none(),
+            "others may be inside beside {mode}"
+        );
+    }
+}
+
+#[test]
+fn who_left_and_who_was_handed_the_name_have_different_keys() {
+    let (holder, next) = (Owner::random(), Owner::random());
+    let mut world = World::default();
+    world.enter(holder, ALONE);
+    let value = SectionValue {
+        owner: info(next),
+        mode: ALONE,
+        since: Millis::now(),
+        is_handed: true,
+    };
+    world.write("exclusive/b", &write_owned(next, &value));
+    // Whatever the order in which one step is told.
+    world.record.delete("exclusive/a");
+    assert!(world.record.section_of(holder).is_none());
+    let ask = Ask {
+        owner: next,
+        ..plain(ALONE)
+    };
+    let entered = Entered {
+        created: 2,
+        slot: Slot::B,
+        handed: Some(2),
+    };
+    assert_eq!(world.record.decide(&ask), Step::Held(entered));
+    world.record.delete("exclusive/b");
+    assert!(world.record.is_empty());
 }
