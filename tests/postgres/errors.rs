@@ -248,3 +248,26 @@ async fn a_password_is_shown_nowhere() {
     let shown = format!("{error:?} {error}");
     assert!(!shown.contains("hunter"), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_full_is_named_as_such() {
+    let database = Database::create();
+    let manager = database.manager().await;
+    let client = database.client().await;
+    let guard = manager.lock("name").ttl(LONG).acquire().await.unwrap();
+    let sql = "INSERT INTO lock_runtime.waiters
+            (namespace, name, owner, mode, auth, since, shown, channel, info)
+        SELECT namespace, name, 'w' || n, 0, 0, now(), now(), '-', '{}'
+        FROM lock_runtime.sections, generate_series(1, 65536) n";
+    client.batch_execute(sql).await.unwrap();
+    let waiting = manager.lock("name").wait(LONG).acquire();
+    let error = soon("an error", waiting).await.unwrap_err();
+    assert!(error.to_string().contains("65536 wait"), "{error}");
+    // Somebody leaves.
+    let sql = "DELETE FROM lock_runtime.waiters WHERE owner = 'w1'";
+    client.batch_execute(sql).await.unwrap();
+    let waiting = manager.lock("name").wait(Duration::from_millis(100));
+    let error = waiting.acquire().await.unwrap_err();
+    assert!(error.is_busy(), "{error}");
+    guard.release().await.unwrap();
+}

@@ -151,3 +151,36 @@ async fn a_waiter_that_died_is_passed_over_without_losing_its_place() {
     let sql = "SELECT count(*) FROM lock_runtime.waiters WHERE owner IN ('x', 'y')";
     assert_eq!(number(&client, sql).await, 2);
 }
+
+/// Who has run its body and stands in the queue has lost its section on the way: another one may
+/// have had the name meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_run_and_has_only_a_place_did_not_hold_the_lock() {
+    let database = Database::create();
+    drop(database.manager().await);
+    let client = database.client().await;
+    let enter = |owner: &str| {
+        format!(
+            "SELECT lock_runtime.enter('', 'name', '{owner}', 0, 600000, 0, 'queue', 0::int2, NULL,
+                '-', '{{}}')"
+        )
+    };
+    let held = async |owner: &str, has_run: bool| {
+        let sql = format!(
+            "SELECT (lock_runtime.release('', 'name', '{owner}', {has_run}, false, '-')
+                ->> 'held')::bool::int4::int8"
+        );
+        number(&client, &sql).await == 1
+    };
+    for owner in ["holds", "waits", "has run"] {
+        client.batch_execute(&enter(owner)).await.unwrap();
+    }
+    assert!(!held("has run", true).await);
+    assert_eq!(rows(&client).await, 2, "it has its place still");
+    assert!(held("waits", false).await);
+    assert!(!held("waits", false).await);
+    assert_eq!(rows(&client).await, 1);
+    assert!(held("holds", true).await);
+    assert!(!held("holds", true).await);
+    assert_eq!(rows(&client).await, 0);
+}

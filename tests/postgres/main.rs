@@ -6,10 +6,12 @@ mod built;
 mod errors;
 mod faults;
 mod handing;
+mod hostile;
 mod late;
 mod leaving;
 #[path = "../listening.rs"]
 mod listening;
+mod plans;
 mod pooler;
 mod rights;
 mod stage;

@@ -8,7 +8,9 @@
 --     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA lock_runtime TO service;
 --
 -- For another schema replace `lock_runtime` everywhere. It may be run again; it takes nothing
--- away. Nobody needs rights on the tables: the functions run as the role that ran this.
+-- away. Nobody needs rights on the tables: the functions run as the role that ran this, and what a
+-- caller has set or made itself, such as a `search_path`, an operator or a type, changes nothing of
+-- what they do.
 --
 -- How it works. Whatever happens to a lock happens in a function that first takes the advisory
 -- lock of the name (`take`) and then looks: each statement of a function sees what was committed
@@ -114,6 +116,10 @@ CREATE OR REPLACE FUNCTION lock_runtime.version() RETURNS integer
 
 --------------------------------------------------------------------------------------------------
 -- The parts that the functions are made of. Each expects that the name was taken.
+--
+-- They have no settings of their own, but those of the function that calls them. Types after
+-- DECLARE are looked up once in a session, by whoever is first: that may be a caller, on its own
+-- account and with a `search_path` of its own. So they have their schema, or are words of SQL.
 
 -- Fails where a section of the name is being verified, instead of waiting for that transaction: it
 -- may be prepared and forgotten, and others wait for this one. It is to be asked again.
@@ -139,7 +145,10 @@ BEGIN
         RAISE EXCEPTION 'locks are taken in transactions of the isolation level READ COMMITTED'
             USING ERRCODE = 'LR002';
     END IF;
-    PERFORM pg_advisory_xact_lock(lock_runtime.key_of(p_namespace, p_name));
+    -- To try is an expression, which costs less than a statement, and is enough most of the time.
+    IF NOT pg_try_advisory_xact_lock(lock_runtime.key_of(p_namespace, p_name)) THEN
+        PERFORM pg_advisory_xact_lock(lock_runtime.key_of(p_namespace, p_name));
+    END IF;
     IF clock_timestamp() > now() + interval '5 s' THEN
         RAISE EXCEPTION 'this transaction has taken more than 5 s, and nobody waits for it'
             USING ERRCODE = 'LR003';
@@ -245,13 +254,13 @@ CREATE OR REPLACE FUNCTION lock_runtime.wake(
 DECLARE
     v_running bigint;
     v_mode bigint;
-    v_first_end timestamptz;
+    v_first_end pg_catalog.timestamptz;
     v_standing integer;
     v_token bigint;
-    v_woken text[] := '{}';
-    v_handed text[] := '{}';
+    v_woken pg_catalog.text[] := '{}';
+    v_handed pg_catalog.text[] := '{}';
     v_number integer := 0;
-    v_waiter record;
+    v_waiter pg_catalog.record;
 BEGIN
     FOR v_waiter IN
         SELECT w.owner, w.mode, w.auth, w.caller, w.channel, w.info, w.asked,
@@ -316,7 +325,7 @@ CREATE OR REPLACE FUNCTION lock_runtime.is_next(
     p_running bigint, p_running_mode bigint, p_holder text
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-    v_waiter record;
+    v_waiter pg_catalog.record;
 BEGIN
     FOR v_waiter IN
         SELECT w.mode FROM lock_runtime.waiters w
@@ -353,9 +362,9 @@ CREATE OR REPLACE FUNCTION lock_runtime.busy(
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     v_section lock_runtime.sections;
-    v_rest timestamptz;
+    v_rest pg_catalog.timestamptz;
     v_ahead bigint;
-    v_first_end timestamptz;
+    v_first_end pg_catalog.timestamptz;
 BEGIN
     SELECT s.* INTO v_section FROM lock_runtime.sections s
         WHERE s.namespace = p_namespace AND s.name = p_name AND s.ends > p_now
@@ -401,25 +410,55 @@ DECLARE
     v_first_end timestamptz;
     v_has boolean;
     v_had boolean;
-    v_has_looked boolean := false;
+    v_has_looked boolean;
     v_is_queue boolean;
     v_is_late boolean;
     v_may_enter boolean;
     v_token bigint;
-    v_something_ended boolean := false;
+    v_something_ended boolean;
     v_standing integer;
     v_holder text;
     v_place bigint;
-    v_waiting bigint;
     v_in_use bigint;
     v_answer jsonb;
 BEGIN
+    -- Nothing is known of most names, and who asks for one enters, in one statement. All others
+    -- are looked at more closely.
+    INSERT INTO lock_runtime.sections
+    SELECT p_namespace, p_name, p_owner, p_mode,
+        CASE WHEN p_mode = 0 THEN nextval('lock_runtime.tokens') END,
+        clock_timestamp(), clock_timestamp() + p_ttl_ms * interval '1 ms',
+        CASE WHEN p_at_least_ms > 0
+            THEN clock_timestamp() + p_at_least_ms * interval '1 ms' END,
+        p_channel, p_info
+    WHERE lock_runtime.standing(p_auth, p_caller, NULL) > 0
+        AND NOT EXISTS (SELECT FROM lock_runtime.sections s
+            WHERE s.namespace = p_namespace AND s.name = p_name)
+        AND NOT EXISTS (SELECT FROM lock_runtime.waiters w
+            WHERE w.namespace = p_namespace AND w.name = p_name)
+        AND NOT EXISTS (SELECT FROM lock_runtime.assignments a
+            WHERE a.namespace = p_namespace AND a.name = p_name)
+        AND NOT EXISTS (SELECT FROM lock_runtime.tombstones t WHERE t.id = p_owner)
+    RETURNING token INTO v_token;
+    IF FOUND THEN
+        RETURN jsonb_build_object('granted', true, 'token', v_token);
+    END IF;
+
+    v_something_ended := false;
+    v_has_looked := false;
     LOOP
         SELECT count(*), min(s.mode), min(s.ends),
             coalesce(bool_or(s.owner = p_owner AND s.ends > v_now), false),
             coalesce(bool_or(s.owner = p_owner AND s.ends <= v_now), false),
-            max(s.token) FILTER (WHERE s.owner = p_owner)
-        INTO v_running, v_running_mode, v_first_end, v_has, v_had, v_token
+            max(s.token) FILTER (WHERE s.owner = p_owner),
+            (SELECT a.holder FROM lock_runtime.assignments a
+                WHERE a.namespace = p_namespace AND a.name = p_name AND a.ends > v_now),
+            (SELECT w.place FROM lock_runtime.waiters w WHERE w.owner = p_owner),
+            EXISTS (SELECT FROM lock_runtime.waiters w
+                WHERE w.namespace = p_namespace AND w.name = p_name),
+            EXISTS (SELECT FROM lock_runtime.tombstones t WHERE t.id = p_owner)
+        INTO v_running, v_running_mode, v_first_end, v_has, v_had, v_token,
+            v_holder, v_place, v_is_queue, v_is_late
         FROM lock_runtime.sections s WHERE s.namespace = p_namespace AND s.name = p_name;
         EXIT WHEN v_has_looked OR v_first_end IS NULL OR v_first_end > v_now;
         v_something_ended := lock_runtime.settle(p_namespace, p_name, v_now) > 0;
@@ -433,14 +472,6 @@ BEGIN
             WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner;
         RETURN jsonb_build_object('granted', true, 'token', v_token);
     END IF;
-    SELECT
-        (SELECT a.holder FROM lock_runtime.assignments a
-            WHERE a.namespace = p_namespace AND a.name = p_name AND a.ends > v_now),
-        (SELECT w.place FROM lock_runtime.waiters w WHERE w.owner = p_owner),
-        EXISTS (SELECT FROM lock_runtime.waiters w
-            WHERE w.namespace = p_namespace AND w.name = p_name),
-        EXISTS (SELECT FROM lock_runtime.tombstones t WHERE t.id = p_owner)
-    INTO v_holder, v_place, v_is_queue, v_is_late;
     IF v_is_late THEN
         RETURN '{"late": true}';
     END IF;
@@ -461,7 +492,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- Most names are nobody else's wish, and have no queue to go through.
+    -- Where nobody waits there is no queue to go through.
     v_may_enter := v_answer IS NULL AND v_standing > 0 AND NOT v_had
         AND lock_runtime.fits(p_mode, v_running, v_running_mode);
     IF v_may_enter AND v_is_queue THEN
@@ -495,19 +526,19 @@ BEGIN
                 SET shown = v_now, channel = p_channel, asked = greatest(w.asked, p_asked)
                 WHERE w.owner = p_owner;
         ELSE
-            SELECT count(*) INTO v_waiting FROM lock_runtime.waiters w
-                WHERE w.namespace = p_namespace AND w.name = p_name;
-            IF v_waiting >= 65536 THEN
-                RETURN jsonb_build_object('full', v_waiting);
-            END IF;
             INSERT INTO lock_runtime.waiters
                 (namespace, name, place, owner, mode, auth, caller, since, shown, channel, info,
                     asked)
             OVERRIDING SYSTEM VALUE
-            VALUES (p_namespace, p_name,
+            SELECT p_namespace, p_name,
                 coalesce(p_place, nextval('lock_runtime.waiters_place_seq')), p_owner, p_mode,
-                p_auth, p_caller, v_now, v_now, p_channel, p_info, p_asked)
+                p_auth, p_caller, v_now, v_now, p_channel, p_info, p_asked
+            WHERE 65536 > (SELECT count(*) FROM lock_runtime.waiters w
+                WHERE w.namespace = p_namespace AND w.name = p_name)
             RETURNING place INTO v_place;
+            IF NOT FOUND THEN
+                RETURN '{"full": 65536}';
+            END IF;
         END IF;
         -- What should have ended and is still there is being verified, and nobody tells when it
         -- is not any more: who comes next looks again soon, and the others now and then.
@@ -552,12 +583,13 @@ BEGIN
             renewal = greatest(s.renewal, p_number)
         WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner
             AND s.ends > v_now;
-    RETURN jsonb_build_object('held', FOUND);
+    RETURN CASE WHEN FOUND THEN '{"held": true}'::jsonb ELSE '{"held": false}'::jsonb END;
 END $$;
 
--- Ends what an owner has of a name: its section, or its place in the queue. `p_finished` says that
--- the body has run, so that the name rests where that was asked for; `p_tombstone` that a request
--- of this owner may still arrive, and must not take effect.
+-- Ends what an owner has of a name: its section, or its place in the queue, and says whether it
+-- still had that. `p_finished` says that the body has run, so that the name rests where that was
+-- asked for, and that a place is not what the owner had; `p_tombstone` that a request of this owner
+-- may still arrive, and must not take effect.
 --
 -- Nobody waits for a transaction that is verifying the section just now: the lease ends here, and
 -- the row goes when that transaction has ended.
@@ -568,53 +600,66 @@ CREATE OR REPLACE FUNCTION lock_runtime.release(
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
     v_now timestamptz := lock_runtime.take(p_namespace, p_name);
-    v_section record;
-    v_held boolean := false;
-    v_left boolean := false;
-    v_is_waited_for boolean := true;
-    v_served jsonb := '{}';
+    v_mode bigint;
+    v_since timestamptz;
+    v_ends timestamptz;
+    v_busy_until timestamptz;
+    v_info json;
+    v_is_waited_for boolean;
+    v_left boolean;
+    v_held boolean;
+    v_answer jsonb;
 BEGIN
-    SELECT s.*, EXISTS (SELECT FROM lock_runtime.waiters w
-            WHERE w.namespace = p_namespace AND w.name = p_name) AS is_waited_for
-        INTO v_section FROM lock_runtime.sections s
-        WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner
-        FOR UPDATE SKIP LOCKED;
-    IF FOUND THEN
-        v_is_waited_for := v_section.is_waited_for;
-        DELETE FROM lock_runtime.sections s
-            WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner;
-        v_left := true;
-    ELSE
-        SELECT s.* INTO v_section FROM lock_runtime.sections s
+    -- Unless it is being verified.
+    DELETE FROM lock_runtime.sections s
+        WHERE s.ctid = (
+            SELECT mine.ctid FROM lock_runtime.sections mine
+            WHERE mine.namespace = p_namespace AND mine.name = p_name AND mine.owner = p_owner
+            FOR UPDATE SKIP LOCKED)
+        RETURNING s.mode, s.since, s.ends, s.busy_until, s.info,
+            EXISTS (SELECT FROM lock_runtime.waiters w
+                WHERE w.namespace = p_namespace AND w.name = p_name)
+        INTO v_mode, v_since, v_ends, v_busy_until, v_info, v_is_waited_for;
+    v_left := FOUND;
+    -- Most sections leave nothing behind, and nobody has waited for them.
+    IF v_left AND v_busy_until IS NULL AND NOT v_is_waited_for AND NOT p_tombstone THEN
+        RETURN CASE WHEN v_ends > clock_timestamp()
+            THEN '{"held": true}'::jsonb ELSE '{"held": false}'::jsonb END;
+    END IF;
+
+    IF NOT v_left THEN
+        SELECT s.ends INTO v_ends FROM lock_runtime.sections s
             WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner;
     END IF;
     IF FOUND THEN
         v_now := clock_timestamp();
-        v_held := v_section.ends > v_now;
+        v_held := v_ends > v_now;
         -- One whose lease was over had ended by itself, and rests whatever is said of it now.
         IF NOT v_left THEN
             UPDATE lock_runtime.sections s
                 SET ends = least(s.ends, v_now),
                     busy_until = CASE WHEN p_finished OR NOT v_held THEN s.busy_until END
                 WHERE s.namespace = p_namespace AND s.name = p_name AND s.owner = p_owner;
-        ELSIF v_section.busy_until > v_now AND (p_finished OR NOT v_held) THEN
+        ELSIF v_busy_until > v_now AND (p_finished OR NOT v_held) THEN
             INSERT INTO lock_runtime.sections VALUES (
-                p_namespace, p_name, 'rest ' || left(p_owner, 16), v_section.mode, NULL,
-                v_section.since, v_section.busy_until, NULL, '', v_section.info);
+                p_namespace, p_name, 'rest ' || left(p_owner, 16), v_mode, NULL, v_since,
+                v_busy_until, NULL, '', v_info);
         END IF;
     ELSE
         DELETE FROM lock_runtime.waiters w WHERE w.owner = p_owner;
         v_left := FOUND;
-        v_held := FOUND;
+        v_is_waited_for := true;
+        v_held := v_left AND NOT p_finished;
     END IF;
     IF p_tombstone THEN
         INSERT INTO lock_runtime.tombstones VALUES (p_owner, v_now + interval '15 min')
             ON CONFLICT (id) DO UPDATE SET until = excluded.until;
     END IF;
+    v_answer := jsonb_build_object('held', v_held);
     IF v_left AND v_is_waited_for THEN
-        v_served := lock_runtime.wake(p_namespace, p_name, v_now, p_channel);
+        v_answer := v_answer || lock_runtime.wake(p_namespace, p_name, v_now, p_channel);
     END IF;
-    RETURN jsonb_build_object('held', v_held) || v_served;
+    RETURN v_answer;
 END $$;
 
 -- Goes on with the section of a giver under another owner. The token stays.
