@@ -1,7 +1,7 @@
 //! Who wants to be called when: a sorted set of moments that a thread, or a test, works off.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use super::{Moment, Source};
@@ -24,6 +24,8 @@ struct State {
     last_id: u64,
     due: BTreeSet<(Moment, u64)>,
     listeners: HashMap<u64, Listener>,
+    /// When the thread that waits looks again by itself; `None` while none does.
+    looks_at: Option<Moment>,
 }
 
 struct Listener {
@@ -61,7 +63,10 @@ impl Alarms {
             state.due.remove(&(before, id));
         }
         state.due.insert((at, id));
-        if state.due.first() == Some(&(at, id)) {
+        // A thread that looks early enough by itself is left asleep: most alarms are taken off long
+        // before they are due.
+        if state.looks_at.is_some_and(|looks_at| at < looks_at) {
+            state.looks_at = Some(at);
             self.earlier.notify_one();
         }
     }
@@ -81,15 +86,22 @@ impl Alarms {
 
     /// Blocks until the first alarm may be due, or for `longest`.
     pub(super) fn wait(&self, now: impl Fn() -> Moment, longest: Duration) {
-        let state = lock(&self.state);
-        match state.due.first() {
-            Some(&(at, _)) => {
-                let wait = (at - now()).min(longest);
-                if !wait.is_zero() {
-                    drop(self.earlier.wait_timeout(state, wait));
-                }
-            }
-            None => drop(self.earlier.wait(state)),
+        let mut state = lock(&self.state);
+        let Some(&(at, _)) = state.due.first() else {
+            state.looks_at = Some(Moment::NEVER);
+            state = self
+                .earlier
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.looks_at = None;
+            return;
+        };
+        let now = now();
+        let wait = (at - now).min(longest);
+        if !wait.is_zero() {
+            state.looks_at = Some(now + wait);
+            let waited = self.earlier.wait_timeout(state, wait);
+            waited.unwrap_or_else(PoisonError::into_inner).0.looks_at = None;
         }
     }
 }
@@ -126,5 +138,51 @@ impl Drop for AlarmHandle {
 impl std::fmt::Debug for AlarmHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "AlarmHandle({})", self.id)
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    struct Nobody;
+
+    impl Alarm for Nobody {
+        fn ring(&self, _now: Moment) {}
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_woken_by_an_earlier_alarm_alone() {
+        let alarms = Arc::new(Alarms::default());
+        let after = |hours| Moment::from_nanos(0) + HOUR * hours;
+        let set = |hours| {
+            let id = alarms.register(Weak::<Nobody>::new());
+            alarms.set(id, after(hours), false);
+            id
+        };
+        let looks_at = || lock(&alarms.state).looks_at;
+        let eventually = |what: &str, is_true: &dyn Fn() -> bool| {
+            let start = Instant::now();
+            while !is_true() {
+                assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let first = set(2);
+        let waited_for = Arc::clone(&alarms);
+        let waiting = thread::spawn(move || waited_for.wait(|| after(0), HOUR * 24));
+        eventually("it does not wait", &|| looks_at() == Some(after(2)));
+        set(3);
+        alarms.remove(first);
+        set(4);
+        assert_eq!(looks_at(), Some(after(2)), "it looks early enough");
+        set(1);
+        eventually("it is not woken", &|| waiting.is_finished());
+        assert_eq!(looks_at(), None);
     }
 }

@@ -90,6 +90,10 @@ async fn a_request_that_comes_after_its_cancellation_leaves_nothing(stage: Stage
         // Dropped here: what follows from that overtakes the request.
     }
     wire.mend();
+    // Some may be granted even now, for as long as it takes to give that back.
+    stage
+        .until("the requests end", async || Ok(wire.held() == 0))
+        .await?;
     nothing_is_left(&stage, &stage.first(), "name").await
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Wire(Arc<State>);
 #[derive(Default)]
 struct State {
     mode: AtomicU8,
-    /// How many requests are held back.
+    /// How many requests were held back and have not ended.
     held: AtomicUsize,
     changed: Notify,
 }
@@ -46,7 +46,7 @@ impl Wire {
         self.set(HOLDING);
     }
 
-    /// How many requests are held back.
+    /// How many requests were held back and have not been answered, nor given up.
     pub(super) fn held(&self) -> usize {
         self.0.held.load(Ordering::SeqCst)
     }
@@ -122,7 +122,7 @@ impl Wired {
         }
         let (wire, backend) = (self.wire.clone(), Arc::clone(&self.backend));
         let request = request.clone();
-        wire.0.held.fetch_add(1, Ordering::SeqCst);
+        let held = Held::new(&wire);
         Reply::later(async move {
             loop {
                 let changed = wire.0.changed.notified();
@@ -131,8 +131,26 @@ impl Wired {
                 }
                 changed.await;
             }
-            send(&*backend, &request).await
+            let answer = send(&*backend, &request).await;
+            drop(held);
+            answer
         })
+    }
+}
+
+/// A request that was held back, until it ends.
+struct Held(Arc<State>);
+
+impl Held {
+    fn new(wire: &Wire) -> Self {
+        wire.0.held.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(&wire.0))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

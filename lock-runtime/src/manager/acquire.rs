@@ -3,6 +3,8 @@
 mod handover;
 mod remote;
 
+pub(super) use handover::Unclaimed;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 use tokio::sync::Notify;
 
+use super::acquire::Unclaimed;
 use super::driver::Driver;
 use super::hold::Live;
 use super::renewals::Renewals;
@@ -274,6 +275,7 @@ impl LockManagerBuilder {
             id: Inner::next_id(),
             capabilities,
             renewals: Renewals::new(&self.clock, memory.is_some(), Weak::clone(inner)),
+            unclaimed: Unclaimed::new(&self.clock),
             clock: self.clock,
             namespace,
             process,

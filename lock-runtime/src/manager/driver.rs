@@ -2,28 +2,31 @@
 //!
 //! It is the manager's own: a blocked, busy or ended runtime of the user's neither loses a lease
 //! nor leaks one.
+//!
+//! Its tasks take turns in the order in which they were woken. So requests that come together are
+//! written together: the connection's task, which the first of them wakes, has its turn after the
+//! last of them.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::error::LockError;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) struct Driver {
-    runtime: Arc<Thread>,
+    /// Kept by every request that runs there, too: what was sent is driven to its end, also when
+    /// the manager is gone. The thread ends with the last of them.
+    requests: mpsc::UnboundedSender<Run>,
     under_way: Arc<UnderWay>,
 }
 
-/// The runtime, kept by every request that runs on it: what was sent is driven to its end, also
-/// when the manager is gone.
-struct Thread {
-    /// `None` only while it is being dropped.
-    runtime: Option<Runtime>,
-}
+/// A request on its way to the thread.
+type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Requests that still run.
 #[derive(Default)]
@@ -36,20 +39,18 @@ struct Request(Arc<UnderWay>);
 
 impl Driver {
     pub(super) fn start() -> Result<Self, LockError> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("lock-manager")
-            .enable_all()
-            .build()
+        let (sender, requests) = mpsc::unbounded_channel();
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let thread = std::thread::Builder::new().name("lock-manager".into());
+        runtime
+            .and_then(|runtime| thread.spawn(move || serve(runtime, requests)))
             .map_err(|error| {
                 LockError::invalid_option(format!(
                     "no thread could be started for the lock manager: {error}"
                 ))
             })?;
         Ok(Self {
-            runtime: Arc::new(Thread {
-                runtime: Some(runtime),
-            }),
+            requests: sender,
             under_way: Arc::default(),
         })
     }
@@ -62,16 +63,16 @@ impl Driver {
         let (sender, receiver) = oneshot::channel();
         self.under_way.requests.fetch_add(1, Ordering::AcqRel);
         let under_way = Request(Arc::clone(&self.under_way));
-        if let Some(runtime) = &self.runtime.runtime {
-            let kept = Arc::clone(&self.runtime);
-            runtime.spawn(async move {
-                let answer = request.await;
-                // Nobody waits for it any more: then the answer is dropped, and undoes itself.
-                drop(sender.send(answer));
-                drop(under_way);
-                drop(kept);
-            });
-        }
+        let kept = self.requests.clone();
+        let run = Box::pin(async move {
+            let answer = request.await;
+            // Nobody waits for it any more: then the answer is dropped, and undoes itself.
+            drop(sender.send(answer));
+            drop(under_way);
+            drop(kept);
+        });
+        // The thread runs for as long as anybody can send.
+        drop(self.requests.send(run));
         receiver
     }
 
@@ -95,12 +96,43 @@ impl Drop for Request {
     }
 }
 
-impl Drop for Thread {
-    fn drop(&mut self) {
-        // The last user may be a task of some runtime, where waiting for a thread is forbidden;
-        // it may even be a task of this one.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+/// What the thread does. Several that have come meanwhile are begun one after the other, before
+/// any of them goes on.
+fn serve(runtime: Runtime, mut requests: mpsc::UnboundedReceiver<Run>) {
+    runtime.block_on(async move {
+        while let Some(request) = requests.recv().await {
+            tokio::spawn(request);
         }
+    });
+    // What a backend has left behind is not waited for.
+    runtime.shutdown_background();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the first of many requests wakes is the task that writes for all of them.
+    #[test]
+    fn requests_that_come_together_are_begun_before_anything_that_they_wake() {
+        let driver = Driver::start().unwrap();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let wanted = Arc::new(Notify::new());
+        let (count, notified) = (Arc::clone(&begun), Arc::clone(&wanted));
+        let writing = driver.run(async move {
+            notified.notified().await;
+            count.load(Ordering::SeqCst)
+        });
+        let (all_sent, is_busy) = std::sync::mpsc::channel::<()>();
+        drop(driver.run(async move { is_busy.recv().is_ok() }));
+        for _ in 0..16 {
+            let (begun, wanted) = (Arc::clone(&begun), Arc::clone(&wanted));
+            drop(driver.run(async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                wanted.notify_one();
+            }));
+        }
+        drop(all_sent);
+        assert_eq!(writing.blocking_recv(), Ok(16));
     }
 }

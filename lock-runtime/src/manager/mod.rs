@@ -31,6 +31,7 @@ use crate::info::LockInfo;
 use crate::name::{IntoLockName, LockName, NameError};
 use crate::options::Wait;
 use crate::owner::Process;
+use acquire::Unclaimed;
 use driver::Driver;
 use hold::Live;
 use renewals::Renewals;
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) defaults: Defaults,
     driver: OnceCell<Driver>,
     renewals: Arc<Renewals>,
+    unclaimed: Arc<Unclaimed>,
     live: Live,
     closed: AtomicBool,
     closing: Notify,

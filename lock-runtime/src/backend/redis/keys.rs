@@ -20,6 +20,8 @@ pub(super) struct Keys {
     pub(super) queue: String,
     pub(super) waiters: String,
     pub(super) token: String,
+    /// What they all begin with.
+    tag: String,
     bucket: u64,
 }
 
@@ -32,11 +34,13 @@ impl Buckets {
     pub(super) fn keys(self, name: &LockName) -> Keys {
         let key = name.key();
         let bucket = self.of(key);
+        let tag = format!("lock:{{{bucket}}}:");
         Keys {
-            lock: format!("lock:{{{bucket}}}:name:{key}"),
-            queue: format!("lock:{{{bucket}}}:queue:{key}"),
-            waiters: format!("lock:{{{bucket}}}:waiters:{key}"),
-            token: format!("lock:{{{bucket}}}:token"),
+            lock: [&tag, "name:", key].concat(),
+            queue: [&tag, "queue:", key].concat(),
+            waiters: [&tag, "waiters:", key].concat(),
+            token: [&tag, "token"].concat(),
+            tag,
             bucket,
         }
     }
@@ -56,12 +60,12 @@ impl Buckets {
 impl Keys {
     /// The mark of a change that was made.
     pub(super) fn change(&self, attempt: u128) -> String {
-        format!("lock:{{{}}}:change:{attempt:032x}", self.bucket)
+        format!("{}change:{attempt:032x}", self.tag)
     }
 
     /// What says that an owner is refused from now on.
     pub(super) fn refusal(&self, owner: &str) -> String {
-        format!("lock:{{{}}}:refused:{owner}", self.bucket)
+        [&self.tag, "refused:", owner].concat()
     }
 
     pub(super) fn bucket(&self) -> u64 {

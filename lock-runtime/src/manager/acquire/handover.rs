@@ -1,26 +1,25 @@
 //! How a result gets from the manager's thread to the one who asked, and what becomes of a grant
 //! that nobody comes for: the next one is served after a short claim window.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
+use crate::clock::{Alarm, AlarmHandle, Clock, Moment};
 use crate::error::LockError;
 use crate::manager::{Hold, ManagerRef};
 use crate::options::CLAIM_WINDOW;
-use crate::race::{First, first};
 use crate::sync::{Mutex, lock};
 
 type Result = std::result::Result<Hold, LockError>;
 
 /// The place where the result lies until it is taken.
 #[derive(Default)]
-struct Place {
-    state: Mutex<State>,
-    taken: Notify,
-}
+struct Place(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -72,17 +71,14 @@ impl Taker {
     /// Waits for the result. `None` when it came, and nobody was there in time to take it.
     pub(super) async fn take(&self) -> Option<Result> {
         poll_fn(|cx| {
-            let mut state = lock(&self.place.state);
+            let mut state = lock(&self.place.0);
             match std::mem::replace(&mut state.result, Lying::Over) {
                 Lying::NotYet => {
                     state.result = Lying::NotYet;
                     state.waker = Some(cx.waker().clone());
                     Poll::Pending
                 }
-                Lying::Here(result) => {
-                    self.place.taken.notify_one();
-                    Poll::Ready(Some(result))
-                }
+                Lying::Here(result) => Poll::Ready(Some(result)),
                 Lying::Missed | Lying::Over => Poll::Ready(None),
             }
         })
@@ -92,8 +88,7 @@ impl Taker {
 
 impl Drop for Taker {
     fn drop(&mut self) {
-        let left = std::mem::replace(&mut lock(&self.place.state).result, Lying::Over);
-        self.place.taken.notify_one();
+        let left = std::mem::replace(&mut lock(&self.place.0).result, Lying::Over);
         // A grant that still lay there gives itself back.
         drop(left);
     }
@@ -101,26 +96,18 @@ impl Drop for Taker {
 
 impl Giver {
     /// Lays the result down; a grant that is not taken within the claim window is given back.
-    pub(super) async fn give(mut self, manager: &ManagerRef, result: Result) {
+    pub(super) fn give(mut self, manager: &ManagerRef, result: Result) {
         self.otherwise = None;
         let is_grant = result.is_ok();
         self.lay_down(result);
-        if !is_grant {
-            return;
-        }
-        let window = manager.clock.sleep(CLAIM_WINDOW);
-        if let First::Right(()) = first(self.place.taken.notified(), window).await {
-            let mut state = lock(&self.place.state);
-            if matches!(state.result, Lying::Here(_)) {
-                let missed = std::mem::replace(&mut state.result, Lying::Missed);
-                drop(state);
-                drop(missed);
-            }
+        // Not before, or its time could be over without its having been there.
+        if is_grant {
+            manager.unclaimed.add(&self.place);
         }
     }
 
     fn lay_down(&self, result: Result) {
-        let mut state = lock(&self.place.state);
+        let mut state = lock(&self.place.0);
         if matches!(state.result, Lying::Over) {
             drop(state);
             // Nobody wants it: a grant gives itself back.
@@ -140,5 +127,103 @@ impl Drop for Giver {
         if let Some(error) = self.otherwise.take() {
             self.lay_down(Err(error));
         }
+    }
+}
+
+/// The grants that nobody may have come for yet. It is an alarm of the manager's clock, so that a
+/// grant that is taken at once, as most are, wakes nobody but the one who takes it.
+pub(in crate::manager) struct Unclaimed {
+    /// Where they lie, each with the end of its claim window, the first one first.
+    places: Mutex<VecDeque<(Moment, Weak<Place>)>>,
+    alarm: AlarmHandle,
+    clock: Clock,
+}
+
+impl Unclaimed {
+    pub(in crate::manager) fn new(clock: &Clock) -> Arc<Self> {
+        Arc::new_cyclic(|unclaimed: &Weak<Self>| Self {
+            places: Mutex::default(),
+            alarm: clock.alarm(Weak::<Self>::clone(unclaimed)),
+            clock: clock.clone(),
+        })
+    }
+
+    fn add(&self, place: &Arc<Place>) {
+        let end = self.clock.now() + CLAIM_WINDOW;
+        let mut places = lock(&self.places);
+        while places.front().is_some_and(|(_, place)| is_gone(place)) {
+            places.pop_front();
+        }
+        // Some may be far behind one that nobody comes for.
+        if places.len() == places.capacity() {
+            places.retain(|(_, place)| !is_gone(place));
+            // So much that it is long before they are looked through again.
+            let room = places.len() + 16;
+            places.reserve(room);
+        }
+        places.push_back((end, Arc::downgrade(place)));
+        drop(places);
+        self.alarm.set_earlier(end);
+    }
+
+    /// Takes out those whose claim window has ended.
+    fn take_due(&self, now: Moment) -> Vec<Arc<Place>> {
+        let mut due = Vec::new();
+        let mut places = lock(&self.places);
+        while let Some((end, place)) = places.front() {
+            if *end > now {
+                self.alarm.set_earlier(*end);
+                break;
+            }
+            due.extend(place.upgrade());
+            places.pop_front();
+        }
+        due
+    }
+}
+
+/// Whoever asked has taken it, or has gone.
+fn is_gone(place: &Weak<Place>) -> bool {
+    place.strong_count() == 0
+}
+
+impl Alarm for Unclaimed {
+    fn ring(&self, now: Moment) {
+        for place in self.take_due(now) {
+            // It is seen from outside when a grant is given back. One that panics must not keep
+            // the others from that.
+            let _panicked = catch_unwind(AssertUnwindSafe(|| place.take_back()));
+        }
+    }
+}
+
+impl Place {
+    fn take_back(&self) {
+        let mut state = lock(&self.0);
+        if matches!(state.result, Lying::Here(_)) {
+            let missed = std::mem::replace(&mut state.result, Lying::Missed);
+            drop(state);
+            drop(missed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn what_was_taken_is_forgotten_behind_what_still_lies_there() {
+        let time = ManualClock::new();
+        let unclaimed = Unclaimed::new(&time.clock());
+        let lying = Arc::default();
+        unclaimed.add(&lying);
+        for _ in 0..10_000 {
+            unclaimed.add(&Arc::default());
+        }
+        assert!(lock(&unclaimed.places).len() < 100);
+        time.advance(CLAIM_WINDOW);
+        assert!(lock(&unclaimed.places).is_empty());
     }
 }

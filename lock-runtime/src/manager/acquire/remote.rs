@@ -36,7 +36,7 @@ pub(super) fn acquire(manager: ManagerRef, request: Request) -> Acquiring {
             let on_driver = manager.clone();
             drop(driver.run(async move {
                 let result = drive(on_driver.clone(), asked, given_up).await;
-                giver.give(&on_driver, result).await;
+                giver.give(&on_driver, result);
             }));
             match taker.take().await {
                 Some(result) => return result,

@@ -5,7 +5,7 @@ use super::stage::{STEP, Stage};
 use super::store::{Kind, Store, Wire};
 use super::*;
 use crate::error::LockErrorKind;
-use crate::options::Wait;
+use crate::options::{CLAIM_WINDOW, Wait};
 
 #[test]
 fn a_waiter_polls_until_the_name_is_free() {
@@ -81,6 +81,19 @@ fn a_request_that_is_cancelled_leaves_nothing() {
         });
         stage.is_let_go();
     }
+}
+
+#[test]
+fn a_grant_that_nobody_comes_for_is_given_back_after_the_claim_window() {
+    let stage = Stage::new();
+    let mut asking = Task::pending(stage.manager.lock("a").acquire());
+    eventually("it is not told", || asking.is_woken());
+    let took = stage.until("it is not given back", || !stage.store.is_held("a"));
+    assert!((CLAIM_WINDOW..seconds(5)).contains(&took), "{took:?}");
+    // It is asked for again when somebody is there.
+    assert!(asking.poll().is_pending());
+    run(asking.wait().unwrap().release()).unwrap();
+    stage.is_let_go();
 }
 
 #[test]
