@@ -1,6 +1,7 @@
 //! What locks in Redis cost, beside a minimal client of the same server in the same run: `SET NX
 //! PX` and a script that compares and deletes; that one also on a thread of its own, as every
-//! request of a lock manager is. `cargo bench -p tests --bench redis`.
+//! request of a lock manager is; and beside the crate `rslock`, which does the same and no more.
+//! `cargo bench -p tests --bench redis`.
 //!
 //! Compare the ratios: the figures themselves are those of one machine at one moment.
 
@@ -85,7 +86,7 @@ async fn pairs(server: &Redis) {
         .expect("a runtime");
     println!("pairs per second, own names (target: 0.85 of plain with 1 and 16 tasks)");
     for tasks in [1, 16, 256] {
-        let (mut plain, mut apart, mut ours) = (0.0, 0.0, 0.0);
+        let (mut plain, mut apart, mut peer, mut ours) = (0.0, 0.0, 0.0, 0.0);
         for _ in 0..ROUNDS {
             let minimal = Minimal::connect(&server.url()).await;
             plain = f64::max(plain, rate(tasks, move |task| minimal.pair(task)).await);
@@ -107,6 +108,16 @@ async fn pairs(server: &Redis) {
                 }
             });
             apart = f64::max(apart, rate_apart.await);
+            let rslock = Arc::new(rslock::LockManager::new(vec![server.url()]));
+            let rate_of_peer = rate(tasks, move |task| {
+                let rslock = Arc::clone(&rslock);
+                async move {
+                    let name = format!("peer:{task}");
+                    let lock = rslock.lock(name.as_str(), Duration::from_secs(30)).await;
+                    rslock.unlock(&lock.expect("granted")).await;
+                }
+            });
+            peer = f64::max(peer, rate_of_peer.await);
             let manager = manager(server).await;
             let rate_of_ours = rate(tasks, move |task| {
                 let manager = manager.clone();
@@ -124,9 +135,10 @@ async fn pairs(server: &Redis) {
         }
         println!(
             "  {tasks:>3} tasks: plain {plain:>8.0}, plain on another thread {apart:>8.0}, \
-             ours {ours:>8.0}; ratio {:.2}, {:.2}",
+             rslock {peer:>8.0}, ours {ours:>8.0}; ratio {:.2}, {:.2}, {:.2}",
             ours / plain,
             ours / apart,
+            ours / peer,
         );
     }
     other_thread.shutdown_background();
