@@ -53,6 +53,12 @@ async fn a_leader_that_stands_still_is_followed() {
     guard.release().await.expect("still held");
     let successor = soon("the waiter enters", waiting).await.expect("no panic");
     let successor = successor.expect("its turn");
+    // What was handed over has a lease of its own then: the one of those who wait is so short that
+    // it is over by the count of the old leader, who may end it.
+    until("a whole lease", async || {
+        successor.expires_in() > Some(TTL / 2)
+    })
+    .await;
     // The old one finds out that it leads no more, and changes nothing.
     for member in cluster.members() {
         member.resume();

@@ -127,7 +127,7 @@ use settings::Settings;
 /// that is to be renewed: one second at the least, and three at the most. Together with an
 /// election, which takes one or two of the servers' election timeouts (1 s unless they are told
 /// otherwise), a section with a `ttl` of less than about 5 s may be lost when the server that is
-/// spoken to stands still.
+/// spoken to stands still, as may one that was handed over less than 0.1 s before.
 ///
 /// [12528]: https://github.com/etcd-io/etcd/issues/12528
 /// [15247]: https://github.com/etcd-io/etcd/issues/15247
