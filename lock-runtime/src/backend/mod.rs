@@ -62,8 +62,8 @@ use crate::name::LockName;
 /// * **Order of calls.** [`connect`](Self::connect) once, before anything else.
 /// * **Cancellation.** A future that a method returned is driven to its end by the runtime, on
 ///   its own thread, whatever becomes of the caller. Only an embedded backend is dropped half-way.
-///   That thread has a tokio runtime of the flavour `current_thread`, so that a future that blocks
-///   it holds up every other request.
+///   That thread has a tokio runtime of the flavour `current_thread`: a future that blocks it holds
+///   up every other request, and `block_in_place` panics there.
 ///
 /// The module `conformance`, behind the feature of that name, is the suite that checks all of it.
 ///

@@ -28,6 +28,9 @@ pub(super) struct Driver {
 /// A request on its way to the thread.
 type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// The runtime of the thread; `None` only while it is being dropped.
+struct Thread(Option<Runtime>);
+
 /// Requests that still run.
 #[derive(Default)]
 struct UnderWay {
@@ -43,7 +46,8 @@ impl Driver {
         let runtime = Builder::new_current_thread().enable_all().build();
         let thread = std::thread::Builder::new().name("lock-manager".into());
         runtime
-            .and_then(|runtime| thread.spawn(move || serve(runtime, requests)))
+            .map(|runtime| Thread(Some(runtime)))
+            .and_then(|runtime| thread.spawn(move || runtime.serve(requests)))
             .map_err(|error| {
                 LockError::invalid_option(format!(
                     "no thread could be started for the lock manager: {error}"
@@ -96,16 +100,27 @@ impl Drop for Request {
     }
 }
 
-/// What the thread does. Several that have come meanwhile are begun one after the other, before
-/// any of them goes on.
-fn serve(runtime: Runtime, mut requests: mpsc::UnboundedReceiver<Run>) {
-    runtime.block_on(async move {
-        while let Some(request) = requests.recv().await {
-            tokio::spawn(request);
+impl Thread {
+    /// What the thread does. Several that have come meanwhile are begun one after the other, before
+    /// any of them goes on.
+    fn serve(self, mut requests: mpsc::UnboundedReceiver<Run>) {
+        let Some(runtime) = &self.0 else { return };
+        runtime.block_on(async move {
+            while let Some(request) = requests.recv().await {
+                tokio::spawn(request);
+            }
+        });
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // What a backend has left behind is not waited for. Where no thread could be started, it is
+        // dropped by a task of some runtime, which must not wait either.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
-    });
-    // What a backend has left behind is not waited for.
-    runtime.shutdown_background();
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +139,9 @@ mod tests {
             count.load(Ordering::SeqCst)
         });
         let (all_sent, is_busy) = std::sync::mpsc::channel::<()>();
-        drop(driver.run(async move { is_busy.recv().is_ok() }));
+        let (busy, has_begun) = std::sync::mpsc::channel();
+        drop(driver.run(async move { busy.send(()).is_ok() && is_busy.recv().is_ok() }));
+        has_begun.recv().unwrap();
         for _ in 0..16 {
             let (begun, wanted) = (Arc::clone(&begun), Arc::clone(&wanted));
             drop(driver.run(async move {

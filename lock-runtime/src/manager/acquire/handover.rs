@@ -99,33 +99,39 @@ impl Giver {
     pub(super) fn give(mut self, manager: &ManagerRef, result: Result) {
         self.otherwise = None;
         let is_grant = result.is_ok();
-        self.lay_down(result);
-        // Not before, or its time could be over without its having been there.
+        let waker = self.lay_down(result);
+        // Not before, or its time could be over without its having been there; and before foreign
+        // code is told, which may panic.
         if is_grant {
             manager.unclaimed.add(&self.place);
         }
+        wake(waker);
     }
 
-    fn lay_down(&self, result: Result) {
+    /// Who is to be told.
+    fn lay_down(&self, result: Result) -> Option<Waker> {
         let mut state = lock(&self.place.0);
         if matches!(state.result, Lying::Over) {
             drop(state);
             // Nobody wants it: a grant gives itself back.
-            return drop(result);
+            drop(result);
+            return None;
         }
         state.result = Lying::Here(result);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        state.waker.take()
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
 impl Drop for Giver {
     fn drop(&mut self) {
         if let Some(error) = self.otherwise.take() {
-            self.lay_down(Err(error));
+            wake(self.lay_down(Err(error)));
         }
     }
 }
@@ -164,6 +170,11 @@ impl Unclaimed {
         places.push_back((end, Arc::downgrade(place)));
         drop(places);
         self.alarm.set_earlier(end);
+        // A manual clock that was moved in between would not ring again.
+        let now = self.clock.now();
+        if now >= end {
+            self.ring(now);
+        }
     }
 
     /// Takes out those whose claim window has ended.
