@@ -6,7 +6,8 @@ use lock_runtime::Wait;
 use servers::{Etcd, Proxy};
 
 use crate::support::{
-    SHORT, enters_and_leaves, is_free, keys, manager, soon, until, until_free, until_waiting,
+    SHORT, enters_and_leaves, is_free, keys, manager, soon, two_ways, until, until_free,
+    until_waiting,
 };
 
 /// Managers: one whose way to the shared server can be disturbed, and one that is undisturbed.
@@ -159,14 +160,7 @@ async fn a_grant_whose_answer_is_lost_is_found_again() {
 /// A request over a slow way comes when it has long been taken back over another.
 async fn comes_late(name: &str, is_held: bool) {
     let server = Etcd::shared();
-    let (slow, quick) = (Proxy::to(server.port()), Proxy::to(server.port()));
-    let url = format!(
-        "etcd://127.0.0.1:{},127.0.0.1:{}",
-        slow.port(),
-        quick.port()
-    );
-    let disturbed = manager(&url, "late").await;
-    let other = manager(&server.url(), "late").await;
+    let (slow, quick, disturbed, other) = two_ways("late").await;
     // With a lease at hand, so that the next request is the one that counts.
     let first = disturbed.lock("first").run(async || ());
     first.await.expect("free");
@@ -215,15 +209,7 @@ async fn a_request_that_comes_after_its_release_does_not_queue() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_comes_late_does_not_bring_back_what_was_taken_back() {
-    let server = Etcd::shared();
-    let (slow, quick) = (Proxy::to(server.port()), Proxy::to(server.port()));
-    let url = format!(
-        "etcd://127.0.0.1:{},127.0.0.1:{}",
-        slow.port(),
-        quick.port()
-    );
-    let disturbed = manager(&url, "late-change").await;
-    let other = manager(&server.url(), "late-change").await;
+    let (slow, quick, disturbed, other) = two_ways("late-change").await;
     // Its transaction is on the slow way, and what it has read is not.
     slow.to_client().delay(Duration::from_millis(500));
     let assigning = disturbed.acquire_lock("name", "alice");

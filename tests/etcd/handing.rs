@@ -6,7 +6,9 @@ use etcd_client::{Client, Compare, CompareOp, GetOptions, Txn};
 use lock_runtime::{Guard, LockManager, Wait};
 use servers::{Etcd, Proxy};
 
-use crate::support::{LONG, keys, manager, managers, soon, until, until_free, until_waiting};
+use crate::support::{
+    LONG, enters, keys, manager, managers, soon, two_ways, until, until_free, until_waiting,
+};
 
 /// A name that two processes have in turns.
 struct Stage {
@@ -45,8 +47,7 @@ impl Stage {
         let waiting = tokio::spawn(one.lock("name").acquire());
         until_waiting(one, "name", 1).await;
         guard.release().await.expect("held");
-        let guard = soon("it is had", waiting).await.expect("no panic");
-        guard.expect("its turn")
+        enters("it is had", waiting).await
     }
 
     /// A section that was handed over, and has not been renewed. Whoever leaves has to know of the
@@ -58,10 +59,7 @@ impl Stage {
             let waiting = tokio::spawn(next.lock("name").acquire());
             until_waiting(next, "name", 1).await;
             guard.release().await.expect("held");
-            guard = soon("it is had", waiting)
-                .await
-                .expect("no panic")
-                .expect("its turn");
+            guard = enters("it is had", waiting).await;
             let section = self.section().await;
             if section.is_handed {
                 return (guard, section);
@@ -224,8 +222,7 @@ async fn who_hears_of_it_and_cannot_say_so_loses_it_before_another_has_it() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     proxy.to_server().black_hole();
     guard.release().await.expect("held");
-    let handed = soon("it is had", waiting).await.expect("no panic");
-    let handed = handed.expect("its turn");
+    let handed = enters("it is had", waiting).await;
     let next = soon("the next one enters", other.lock("name").acquire()).await;
     assert!(!handed.is_held(), "two have it");
     assert!(next.expect("its turn").fencing_token() > handed.fencing_token());
@@ -253,18 +250,12 @@ async fn who_waited_for_long_keeps_what_it_is_handed() {
     tokio::time::sleep(Duration::from_secs(11)).await;
     for (_waiter, guard, first, second) in names {
         guard.release().await.expect("held");
-        let guard = soon("it is had", first)
-            .await
-            .expect("no panic")
-            .expect("its turn");
+        let guard = enters("it is had", first).await;
         // Longer than until it has a lease of its own.
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(!second.is_finished(), "two have it");
         guard.release().await.expect("held");
-        let guard = soon("it is had", second)
-            .await
-            .expect("no panic")
-            .expect("its turn");
+        let guard = enters("it is had", second).await;
         guard.release().await.expect("held");
     }
 }
@@ -289,10 +280,7 @@ async fn a_lease_of_an_earlier_try_is_none_of_what_is_handed_over() {
     // The lease that was not answered for ends.
     tokio::time::sleep(TTL + Duration::from_secs(3)).await;
     guard.release().await.expect("held");
-    let guard = soon("it is had", waiting)
-        .await
-        .expect("no panic")
-        .expect("its turn");
+    let guard = enters("it is had", waiting).await;
     until("a whole lease", async || {
         assert!(guard.is_held(), "lost without a cause");
         guard.expires_in() > Some(TTL / 2)
@@ -304,14 +292,7 @@ async fn a_lease_of_an_earlier_try_is_none_of_what_is_handed_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_comes_after_what_was_handed_over_is_refused() {
     let server = Etcd::shared();
-    let (slow, quick) = (Proxy::to(server.port()), Proxy::to(server.port()));
-    let url = format!(
-        "etcd://127.0.0.1:{},127.0.0.1:{}",
-        slow.port(),
-        quick.port()
-    );
-    let disturbed = manager(&url, "late-hand").await;
-    let other = manager(&server.url(), "late-hand").await;
+    let (slow, _quick, disturbed, other) = two_ways("late-hand").await;
     let first = disturbed.lock("first").run(async || ()).await;
     first.expect("free");
     let guard = other.lock("name").acquire().await.expect("free");
@@ -323,10 +304,7 @@ async fn a_request_that_comes_after_what_was_handed_over_is_refused() {
     until_waiting(&other, "name", 1).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     guard.release().await.expect("held");
-    let guard = soon("it is had", waiting)
-        .await
-        .expect("no panic")
-        .expect("its turn");
+    let guard = enters("it is had", waiting).await;
     until("a whole lease", async || {
         guard.expires_in() > Some(LONG / 2)
     })
@@ -352,8 +330,8 @@ async fn a_ticket_for_what_was_handed_over_costs_nobody_a_place() {
             let waiting = tokio::spawn(two.lock("name").ttl(ttl).acquire());
             until_waiting(one, "name", 1).await;
             guard.release().await.expect("held");
-            let guard = soon("it is had", waiting).await.expect("no panic");
-            let ticket = guard.expect("its turn").into_ticket().expect("held");
+            let guard = enters("it is had", waiting).await;
+            let ticket = guard.into_ticket().expect("held");
             let adopted = one.lock("name").adopt(ticket).await.expect("held");
             adopted.release().await.expect("held");
         }
@@ -361,9 +339,9 @@ async fn a_ticket_for_what_was_handed_over_costs_nobody_a_place() {
     // As long as places last of a process that does not show itself.
     tokio::time::sleep(Duration::from_secs(4)).await;
     other.release().await.expect("held");
-    let guard = soon("the first one enters", first).await.expect("no panic");
+    let guard = enters("the first one enters", first).await;
     assert!(!second.is_finished(), "the second one came first");
-    guard.expect("its turn").release().await.expect("held");
+    guard.release().await.expect("held");
     second.abort();
 }
 
@@ -377,8 +355,8 @@ async fn what_was_handed_over_and_given_away_ends_with_its_lease() {
     let waiting = tokio::spawn(two.lock("name").ttl(TTL).acquire());
     until_waiting(one, "name", 1).await;
     guard.release().await.expect("held");
-    let guard = soon("it is had", waiting).await.expect("no panic");
-    drop(guard.expect("its turn").into_ticket().expect("held"));
+    let guard = enters("it is had", waiting).await;
+    drop(guard.into_ticket().expect("held"));
     // Although its process lives, and shows that it does.
     stage.until_nothing_is_left().await;
     others.release().await.expect("held");

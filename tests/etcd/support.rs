@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lock_runtime::{Guard, LockError, LockManager};
-use servers::Etcd;
+use servers::{Etcd, Proxy};
 use tokio::task::JoinHandle;
 
 /// The shortest lease of a server that is alone.
@@ -28,10 +28,34 @@ pub(crate) async fn managers(url: &str, namespace: &str) -> (LockManager, LockMa
     (one, manager(url, namespace).await)
 }
 
-/// Somebody who waits comes to its turn, and gives it back.
-pub(crate) async fn enters_and_leaves(what: &str, waiting: JoinHandle<Result<Guard, LockError>>) {
+/// A manager that first goes a slow way to the shared server, and then a quick one; and one that is
+/// undisturbed.
+pub(crate) async fn two_ways(namespace: &str) -> (Proxy, Proxy, LockManager, LockManager) {
+    let server = Etcd::shared();
+    let (slow, quick) = (Proxy::to(server.port()), Proxy::to(server.port()));
+    let url = format!(
+        "etcd://127.0.0.1:{},127.0.0.1:{}",
+        slow.port(),
+        quick.port()
+    );
+    let disturbed = manager(&url, namespace).await;
+    (
+        slow,
+        quick,
+        disturbed,
+        manager(&server.url(), namespace).await,
+    )
+}
+
+/// Somebody who waits comes to its turn.
+pub(crate) async fn enters(what: &str, waiting: JoinHandle<Result<Guard, LockError>>) -> Guard {
     let guard = soon(what, waiting).await.expect("no panic");
-    let released = guard.expect("its turn").release().await;
+    guard.expect("its turn")
+}
+
+/// The same, and gives it back.
+pub(crate) async fn enters_and_leaves(what: &str, waiting: JoinHandle<Result<Guard, LockError>>) {
+    let released = enters(what, waiting).await.release().await;
     released.expect("still held");
 }
 

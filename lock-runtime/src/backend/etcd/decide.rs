@@ -188,10 +188,9 @@ impl Record {
         if leaving.owner != owner || !self.rests.is_empty() || self.unreadable().is_some() {
             return None;
         }
-        let (place, next) = self.queue.iter().find(|(_, waiter)| {
-            let value = &waiter.value;
-            self.standing(value.auth, value.caller.as_ref()) == Standing::MayEnter
-        })?;
+        let mut queue = self.queue.iter();
+        let (place, next) =
+            queue.find(|(_, waiter)| self.standing_of(waiter) == Standing::MayEnter)?;
         let is_alone = next.value.mode == Mode::Exclusive;
         (is_alone && next.value.may_be_handed).then(|| Next {
             waiter: next.clone(),
@@ -210,8 +209,8 @@ impl Record {
         let mut called = Vec::new();
         let (mut inside, mut is_blocked) = (self.inside(), false);
         for waiter in self.queue.values() {
-            let (mode, value) = (waiter.value.mode, &waiter.value);
-            match self.standing(value.auth, value.caller.as_ref()) {
+            let mode = waiter.value.mode;
+            match self.standing_of(waiter) {
                 Standing::Refused => called.push(waiter.owner.id()),
                 Standing::MayEnter if !is_blocked && inside.fits(mode) => {
                     inside.add(mode);
@@ -228,15 +227,15 @@ impl Record {
         let mut inside = self.inside();
         let ahead = self.queue.range(..place.unwrap_or(i64::MAX));
         for (_, waiter) in ahead {
-            let value = &waiter.value;
-            if self.standing(value.auth, value.caller.as_ref()) != Standing::MayEnter {
+            if self.standing_of(waiter) != Standing::MayEnter {
                 continue;
             }
             // Nobody who comes anew passes one who waits and may enter.
-            if place.is_none() || !inside.fits(value.mode) {
+            let mode = waiter.value.mode;
+            if place.is_none() || !inside.fits(mode) {
                 return false;
             }
-            inside.add(value.mode);
+            inside.add(mode);
         }
         inside.fits(ask.mode)
     }
@@ -255,6 +254,11 @@ impl Record {
     pub(super) fn holder(&self) -> Option<&CallerId> {
         let assignment = self.assignment.as_ref();
         assignment.map(|assignment| &assignment.value.holder)
+    }
+
+    fn standing_of(&self, waiter: &Waiter) -> Standing {
+        let value = &waiter.value;
+        self.standing(value.auth, value.caller.as_ref())
     }
 
     fn standing(&self, auth: Option<AuthPolicy>, caller: Option<&CallerId>) -> Standing {

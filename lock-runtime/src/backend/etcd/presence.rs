@@ -15,7 +15,7 @@ const SECONDS: i64 = 2;
 
 /// The same: a section that was handed to one of those who wait here lasts so long, from when the
 /// lease was last started anew.
-pub(super) const LENGTH: Duration = Duration::from_secs(2);
+pub(super) const LENGTH: Duration = Duration::from_secs(SECONDS.unsigned_abs());
 
 /// How long it is kept when nobody waits any more.
 const KEPT_FOR: Duration = Duration::from_secs(10);
