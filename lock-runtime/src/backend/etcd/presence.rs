@@ -85,7 +85,10 @@ impl Presence {
             counted_from: now,
         };
         match leases.keep_alive(&mut lease).await {
-            Ok(()) => Ok(Some(lease)),
+            Ok(()) => {
+                self.was_kept(lease);
+                Ok(Some(lease))
+            }
             Err(Trouble::LeaseGone) => {
                 self.has_ended(id);
                 Ok(None)
