@@ -13,3 +13,4 @@ lint:
 bench:
 	cargo bench -p lock-runtime
 	cargo bench -p lockd
+	cargo bench -p benches
