@@ -25,7 +25,7 @@ fn what_others_hold_is_listed_and_shown() {
     let daemon = Daemon::start();
     assert_eq!(daemon.json(&["list"]), json!([]));
     let mut holder = daemon.run(&[], "task:1", HOLD);
-    let token = holder.number();
+    let token = holder.token();
     let waiter = daemon.run(&["--wait", "forever"], "task:1", "exit 9");
     eventually("it waits", || daemon.waiting("task:1") == 1);
     daemon.says(&["assign", "turn", "white"]);
@@ -136,7 +136,7 @@ fn a_watch_tells_changes_and_survives_an_outage() {
     assert_eq!(next(), json!({"locks": []}));
 
     let mut holder = daemon.run(&[], "task:1", HOLD);
-    let token = holder.number();
+    let token = holder.token();
     let lock = next();
     assert_eq!(lock["locks"][0]["name"], "task:1");
     assert_eq!(lock["locks"][0]["sections"][0]["token"], token);
@@ -204,7 +204,7 @@ fn assert_refused(output: &Output, why: &str) {
 fn what_runs_is_ended_by_force_alone() {
     let daemon = Daemon::start();
     let mut holder = daemon.run(&[], "task:1", HOLD);
-    let token = holder.number();
+    let token = holder.token();
     let refused = daemon.lockctl(&["release", "task:1"]).output().unwrap();
     assert_refused(&refused, &format!("pid {}", holder.pid()));
     assert!(stderr(&refused).contains("--force"), "{}", stderr(&refused));
@@ -217,7 +217,7 @@ fn what_runs_is_ended_by_force_alone() {
     assert_eq!(code, Some(75), "{errors}");
     assert!(errors.contains("task:1"), "{errors}");
     let mut next = daemon.run(&["--try"], "task:1", HOLD);
-    assert!(next.number() > token);
+    assert!(next.token() > token);
     assert_eq!(let_go(next), Some(0));
 }
 

@@ -47,7 +47,7 @@ fn commands_do_not_overlap_and_tokens_rise() {
 fn a_lock_that_is_not_to_be_had_has_an_exit_code() {
     let daemon = Daemon::start();
     let mut holder = daemon.run(&[], "task:1", HOLD);
-    let _token = holder.number();
+    let _token = holder.token();
     for (options, expected) in [
         (&["--try"][..], 1),
         (&["--wait", "100ms"], 1),
@@ -86,7 +86,7 @@ fn a_lock_that_is_not_to_be_had_has_an_exit_code() {
 fn who_is_asked_to_end_while_it_waits_leaves_the_queue() {
     let daemon = Daemon::start();
     let mut holder = daemon.run(&[], "task:1", HOLD);
-    let _token = holder.number();
+    let _token = holder.token();
     for (signal, expected) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("QUIT", 131)] {
         let waiter = daemon.run(&["--wait", "forever"], "task:1", "echo ran");
         eventually("it waits", || daemon.waiting("task:1") == 1);
@@ -219,7 +219,7 @@ fn when_the_warden_is_killed_too_the_lease_protects_the_command() {
 fn a_restart_of_the_daemon_is_not_noticed() {
     let mut daemon = Daemon::start();
     let mut holder = daemon.run(&[], "task:1", HOLD);
-    let token = holder.number();
+    let token = holder.token();
     let mut waiter = daemon.run(&["--wait", "forever"], "task:1", HOLD);
     eventually("it waits", || daemon.waiting("task:1") == 1);
     daemon.kill();
@@ -232,7 +232,7 @@ fn a_restart_of_the_daemon_is_not_noticed() {
     drop(holder.child.stdin.take());
     let (code, _, errors) = holder.end();
     assert_eq!((code, errors.as_str()), (Some(0), ""));
-    assert!(waiter.number() > token);
+    assert!(waiter.token() > token);
     drop(waiter.child.stdin.take());
     let (code, _, errors) = waiter.end();
     assert_eq!((code, errors.as_str()), (Some(0), ""));

@@ -17,14 +17,19 @@ struct Example {
     connections: BTreeMap<char, ConnectionId>,
 }
 
+fn beginning() -> Moment {
+    moment(0) + Duration::from_secs(100)
+}
+
+/// The wall clock of the examples begins with 1970, so that their first token is 1.
 fn start(saved: &Saved, now: Moment) -> Engine {
-    let wall = SystemTime::UNIX_EPOCH + now.since_start();
+    let wall = SystemTime::UNIX_EPOCH + (now - beginning());
     Engine::new(Limits::default(), saved, "boot", now, wall).expect("a state")
 }
 
 impl Example {
     fn new() -> Self {
-        let now = moment(0) + Duration::from_secs(100);
+        let now = beginning();
         Self {
             engine: start(&Saved::Nothing, now),
             disk: Saved::Nothing,

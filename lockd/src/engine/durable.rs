@@ -6,17 +6,20 @@
 //! are answered.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lock_runtime::__daemon::{Assigned, LockName};
 use lock_runtime::wire::Nonce;
-use lock_runtime::{MAX_TTL, Mode, Moment, OwnerId};
+use lock_runtime::{FencingToken, MAX_TTL, Mode, Moment, OwnerId};
 
 use super::saved::{Times, write};
 use super::{Process, Snapshot};
 
 /// How many tokens are reserved at a time. 2^53 tokens are enough for 2^33 blocks.
 const TOKEN_BLOCK: u64 = 1 << 20;
+
+/// A clock that is centuries ahead leaves some tokens all the same.
+const LATEST_BEGINNING: u64 = FencingToken::MAX.get() / 2;
 
 /// How far ahead of the last lease's end the horizon is kept. It is also how much longer than its
 /// lease a holder that never comes back can hold up others after a restart.
@@ -108,6 +111,21 @@ impl Cover {
 }
 
 impl Durable {
+    /// Nothing was saved, or nothing of it is known any more: tokens begin at the microseconds of
+    /// the wall clock. Fewer than that were given out before, and what the resources remember of
+    /// them stays smaller than every one that comes.
+    pub(super) fn begun(wall: SystemTime) -> Self {
+        let since_epoch = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let micros = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX);
+        let tokens = micros.min(LATEST_BEGINNING);
+        let mut durable = Self::default();
+        durable.start_from(Cover {
+            tokens,
+            ..Cover::default()
+        });
+        durable
+    }
+
     /// What was saved before covers this.
     pub(super) fn start_from(&mut self, on_disk: Cover) {
         self.cover = on_disk;

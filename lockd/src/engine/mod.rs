@@ -87,7 +87,7 @@ impl TokenSource for Tokens {
     fn next(&self) -> FencingToken {
         let number = self.0.get() + 1;
         self.0.set(number);
-        // A million grants a second reach the largest token after 285 years.
+        // A million grants a second reach the largest token after 200 years.
         FencingToken::new(number).unwrap_or(FencingToken::MAX)
     }
 }
@@ -156,7 +156,7 @@ impl Engine {
     ) -> Result<Self, Unreadable> {
         let started = Times { now, wall };
         let durable = match saved {
-            Saved::Nothing => Durable::default(),
+            Saved::Nothing => Durable::begun(wall),
             Saved::Text(text) => saved::read(text, boot, started)?,
         };
         let tokens = Tokens::default();

@@ -11,6 +11,7 @@ pub(crate) mod patience;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::str::FromStr;
 
 /// A `lockctl` whose environment says nothing of locks, on locks in its own memory.
 pub(crate) fn lockctl(arguments: &[&str]) -> Command {
@@ -89,10 +90,20 @@ impl Running {
         line.trim_end().to_owned()
     }
 
-    /// The next line, which is a number.
+    /// The next line, which is the number of a process.
     pub(crate) fn number(&mut self) -> i32 {
+        self.parsed()
+    }
+
+    /// The next line, which is a fencing token.
+    pub(crate) fn token(&mut self) -> u64 {
+        self.parsed()
+    }
+
+    fn parsed<T: FromStr>(&mut self) -> T {
         let line = self.line();
-        line.parse().unwrap_or_else(|_| panic!("{line:?}"))
+        let parsed = line.parse();
+        parsed.unwrap_or_else(|_| panic!("{line:?}"))
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -195,7 +195,7 @@ fn a_list_comes_in_pages() {
     let owner = world.owner();
     world.acquire(&mut a, "other", &owner).unwrap();
     let (mut names, mut after) = (Vec::new(), Value::Null);
-    for _ in 0..3 {
+    for _ in 0..4 {
         let page = list(&mut world, &mut a, &after);
         names.extend(page["locks"].as_array().unwrap().clone());
         after = page["next"].clone();

@@ -57,6 +57,21 @@ fn tokens_rise_over_every_crash() {
 }
 
 #[test]
+fn tokens_rise_although_the_state_is_gone() {
+    let mut world = World::new();
+    let mut a = world.client(1, 1);
+    let owner = world.owner();
+    let before = world.acquire(&mut a, "x", &owner).unwrap();
+    world.pass(secs(1));
+    world.disk = Saved::Nothing;
+    world.crash();
+    let mut b = world.client(2, 2);
+    let owner = world.owner();
+    let after = world.acquire(&mut b, "x", &owner).unwrap();
+    assert!(after > before, "{after} after {before}");
+}
+
+#[test]
 fn a_holder_comes_back_before_anybody_else_gets_its_name() {
     let mut world = World::new();
     let (mut a, mut b) = (world.client(1, 1), world.client(2, 2));
@@ -168,7 +183,7 @@ fn a_name_is_not_reclaimed_by_whoever_can_not_have_held_it() {
     );
     let mut a = world.client(1, 1);
     assert!(
-        !world.reclaim(&mut a, "x", &yours, Some(1 << 50)),
+        !world.reclaim(&mut a, "x", &yours, Some(1 << 52)),
         "no such token"
     );
     assert!(!world.reclaim(&mut a, "x", &yours, None), "has a token");

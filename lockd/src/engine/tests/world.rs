@@ -16,6 +16,7 @@ pub(super) struct World {
     pub(super) saves: bool,
     pub(super) limits: Limits,
     boot: String,
+    first_token: u64,
     last_owner: u64,
 }
 
@@ -52,8 +53,14 @@ impl World {
             saves: true,
             limits,
             boot: "boot-1".to_owned(),
+            first_token: micros(wall(now)) + 1,
             last_owner: 0,
         }
+    }
+
+    /// The first token of a daemon that began without a state.
+    pub(super) fn first_token(&self) -> u64 {
+        self.first_token
     }
 
     /// The daemon dies and is started anew.
@@ -224,6 +231,11 @@ pub(super) fn claim(id: u64, name: &str, owner: &str) -> Value {
 
 pub(super) fn held(id: u64, held: bool) -> Value {
     json!({"held": {"id": id, "held": held}})
+}
+
+fn micros(wall: SystemTime) -> u64 {
+    let since_epoch = wall.duration_since(UNIX_EPOCH).unwrap();
+    since_epoch.as_micros().try_into().unwrap()
 }
 
 fn wall(now: Moment) -> SystemTime {
