@@ -1,4 +1,4 @@
-# Two commands are all that a user needs: `cargo run --example kanban` and `make test`.
+# Two commands are all that a user needs: `cargo run -p examples --example kanban` and `make test`.
 
 .PHONY: test lint bench
 
