@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use lock_runtime::{Guard, LockManager};
-use servers::{RedisCluster, Sentinels};
+use servers::{Redis, RedisCluster, Sentinels};
 
 use crate::harness::{connected, seconds, soon, until, until_waiting};
 
@@ -144,4 +144,46 @@ async fn the_successor_of_a_silent_master_is_found() {
     let key = format!("lock:{{{BUCKET_OF_TASK_1}}}:token");
     cluster.master_of(&key).pause();
     assert!(enter(&manager, "task:1").await > before);
+}
+
+/// The node over which a process hears dies, and its successor is one that the process has nothing
+/// to do with.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_forced_out_is_told_whichever_node_has_gone() {
+    let mut cluster = RedisCluster::start();
+    let manager = connected(&cluster.url()).await;
+    let nodes = cluster.nodes();
+    let channels = |node: &Redis| {
+        let said = node.try_command(&["PUBSUB", "CHANNELS", "lock:process:*"]);
+        said.unwrap_or_default()
+    };
+    let heard_over = nodes.iter().position(|node| !channels(node).is_empty());
+    let heard_over = heard_over.expect("one of them");
+    let channel = channels(&nodes[heard_over]);
+    let mut held = None;
+    for number in 0..100 {
+        let name = format!("task:{number}");
+        let request = manager.lock(name.as_str()).ttl(seconds(3600));
+        let guard = request.acquire().await.unwrap();
+        let keys = nodes[heard_over].command(&["KEYS", "lock:{*}:name:*"]);
+        if !keys.lines().any(|key| key.ends_with(&format!("/{name}"))) {
+            held = Some((name, guard));
+            break;
+        }
+    }
+    let (name, guard) = held.expect("not all in one shard");
+    let other = connected(&cluster.url()).await;
+    cluster.nodes()[heard_over].kill();
+    // Until the place of the node is taken.
+    for number in 0..100 {
+        enter(&other, &format!("another:{number}")).await;
+    }
+    until("it hears again", async || {
+        let mut nodes = cluster.nodes().iter();
+        nodes.any(|node| channels(node).contains(&channel))
+    })
+    .await;
+    assert!(guard.is_held());
+    assert_eq!(other.lock(name.as_str()).force_release().await.unwrap(), 1);
+    until("told", async || !guard.is_held()).await;
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use servers::Redis;
+use lock_runtime::LockManager;
+use servers::{Proxy, Redis};
 
-use crate::harness::{connected, ms, seconds, soon, until_waiting};
+use crate::harness::{connected, ms, seconds, soon, until, until_waiting};
 
 /// How many scripts were run since they were counted last.
 fn scripts(server: &Redis) -> u64 {
@@ -164,4 +165,46 @@ async fn nobody_opens_a_connection_to_wait() {
 /// How many connections there are beside the one that asks.
 fn connections(server: &Redis) -> usize {
     server.command(&["CLIENT", "LIST"]).lines().count() - 1
+}
+
+/// The processes of a holder and of many who waited behind it are gone, all at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_silent_ones_in_front_are_passed_over_at_once() {
+    const SILENT: usize = 2_000;
+    const LIVE: usize = 100;
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port());
+    let gone = connected(&proxy.url(&server.url())).await;
+    let other = connected(&server.url()).await;
+    let request = gone.lock("name").ttl(seconds(60)).renew(false);
+    let holder = request.acquire().await.unwrap();
+    let wait = |manager: &LockManager, number: usize| {
+        let request = || manager.lock("name").wait(seconds(600)).acquire();
+        (0..number)
+            .map(|_| tokio::spawn(request()))
+            .collect::<Vec<_>>()
+    };
+    let _silent = wait(&gone, SILENT);
+    until_waiting(&other, "name", SILENT).await;
+    let live = wait(&other, LIVE);
+    until_waiting(&other, "name", SILENT + LIVE).await;
+    holder.extend(seconds(3)).await.unwrap();
+    proxy.cut();
+    let before = looks(&server);
+    until("one enters", async || {
+        live.iter().any(tokio::task::JoinHandle::is_finished)
+    })
+    .await;
+    // It takes 125 to go through all of them, which each of those who live need not do.
+    let looks = looks(&server) - before;
+    assert!(looks < 125 * 20, "{looks}");
+}
+
+/// How often scripts have looked at waiters, at 16 each time.
+fn looks(server: &Redis) -> u64 {
+    let statistics = server.command(&["INFO", "commandstats"]);
+    let mut lines = statistics.lines();
+    let line = lines.find_map(|line| line.strip_prefix("cmdstat_hmget:calls="));
+    let calls = line.and_then(|line| line.split(',').next()?.parse().ok());
+    calls.unwrap_or(0)
 }

@@ -5,6 +5,7 @@
 //! * `late`: a request arrives after those that were made later.
 //! * `restarts`: the server dies and comes back, with and without its data.
 //! * `failovers`: a replica takes over, with Sentinels and in a cluster.
+//! * `spoilt`: somebody else has written into what is kept.
 //! * `leftovers`, `load`: what stays in the store, and how much is asked of it.
 //! * `agreement`: the scripts have the rules of the lock table.
 //! * `tls`: encrypted ways, whose certificates are checked, and which show one of their own.
@@ -20,4 +21,5 @@ mod leftovers;
 mod load;
 mod refusals;
 mod restarts;
+mod spoilt;
 mod tls;

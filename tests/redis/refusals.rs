@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use lock_runtime::{Caller, CallerId, acquire_lock, release_lock, transfer_lock};
 use servers::{Proxy, Redis, RedisCluster, Sentinels};
 
 use crate::harness::{connected, refusal, seconds, soon, until, until_free, until_waiting};
@@ -317,4 +318,20 @@ async fn a_grant_that_too_few_replicas_know_of_is_given_back() {
         .unwrap_err();
     assert_says(&error.to_string(), &["0 of 1 replicas", "given back"]);
     until_free(&manager, "name").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_can_be_given_on_and_back_when_a_server_is_full() {
+    let server = Redis::start();
+    let manager = connected(&server.url()).await;
+    let (alice, bob) = (CallerId::new("alice"), CallerId::new("bob"));
+    let as_alice = Caller::new(&alice).scope(async {
+        acquire_lock("turn", &alice).await.unwrap();
+        server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+        transfer_lock("turn", &bob).await.unwrap();
+    });
+    manager.scope(as_alice).await;
+    let as_bob = Caller::new(&bob).scope(async { release_lock("turn").await });
+    manager.scope(as_bob).await.unwrap();
+    assert_eq!(server.command(&["EXISTS", "lock:{0}:name:/turn"]), "0");
 }

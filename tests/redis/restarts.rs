@@ -3,7 +3,9 @@
 use lock_runtime::LockErrorKind;
 use servers::Redis;
 
-use crate::harness::{connected, enters_and_leaves, ms, seconds, soon, until, until_waiting};
+use crate::harness::{
+    connected, enters_and_leaves, ms, seconds, soon, until, until_free, until_waiting,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_durable_server_keeps_what_is_held_and_who_waits() {
@@ -126,4 +128,48 @@ async fn killed_connections_are_made_again() {
     // The push comes over the new connection.
     guard.release().await.unwrap();
     enters_and_leaves("handed over", waiting).await;
+}
+
+/// Connections are taken before the data has been read, and every question is refused until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_forgot_the_lock_says_so_as_soon_as_it_has_read_its_data() {
+    let mut server = Redis::options()
+        .arguments(["--key-load-delay", "1000"])
+        .arguments(["--loading-process-events-interval-bytes", "1024"])
+        .start();
+    let others = "for i = 1, 3000 do redis.call('SET', 'other:' .. i, string.rep('x', 200)) end";
+    server.command(&["EVAL", others, "0"]);
+    server.command(&["SAVE"]);
+    let manager = connected(&server.url()).await;
+    let request = manager.lock("name").ttl(seconds(3600));
+    let guard = request.acquire().await.unwrap();
+    server.kill();
+    server.start_again();
+    // Not at the next renewal, which is twenty minutes away.
+    until("told", async || !guard.is_held()).await;
+}
+
+/// A server that could not save its data takes no writes until it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_goes_on_when_the_server_takes_writes_again() {
+    // Its file has the name of a folder.
+    let server = Redis::options()
+        .durable()
+        .arguments(["--dbfilename", "appendonlydir"])
+        .start();
+    let manager = connected(&server.url()).await;
+    let request = manager.lock("name").ttl(seconds(3600));
+    let guard = request.acquire().await.unwrap();
+    server.command(&["CONFIG", "SET", "save", "3600 1"]);
+    server.command(&["BGSAVE"]);
+    let write = || server.try_command(&["SET", "other", "x"]);
+    until("no writes", async || {
+        write().is_err_and(|said| said.contains("MISCONF"))
+    })
+    .await;
+    let releasing = tokio::spawn(guard.release());
+    tokio::time::sleep(ms(300)).await;
+    server.command(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+    soon("released", releasing).await.unwrap().unwrap();
+    until_free(&manager, "name").await;
 }

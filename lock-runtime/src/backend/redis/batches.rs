@@ -62,6 +62,13 @@ struct Waiting {
     answer: oneshot::Sender<Result<i64, Failure>>,
 }
 
+impl Waiting {
+    /// Whoever does not wait any more does not want to know.
+    fn hear(self, answer: Result<i64, Failure>) {
+        let _unheard = self.answer.send(answer);
+    }
+}
+
 impl Batches {
     /// Says whether somebody has to serve them now.
     fn push(&self, waiting: Waiting) -> bool {
@@ -128,34 +135,44 @@ async fn serve(shared: Arc<Shared>, kind: &'static Kind, pause: Duration) {
 }
 
 async fn send(shared: Arc<Shared>, kind: &'static Kind, batch: Vec<Waiting>) {
-    let keys: Vec<&str> = texts(batch.iter().map(|waiting| &waiting.small.keys));
-    let arguments: Vec<&str> = texts(batch.iter().map(|waiting| &waiting.small.arguments));
-    let script = (kind.script)(shared.scripts);
-    let answer = shared.run(script, &keys, &arguments).await;
-    let answer = answer.and_then(|answer| {
-        let answers = answers::integers(answer).map_err(|what| shared.nonsense(what))?;
-        if answers.len() == batch.len() {
-            Ok(answers)
-        } else {
-            Err(shared.nonsense("as many answers as nobody asked for"))
-        }
-    });
-    // Whoever does not wait any more does not want to know.
-    match answer {
+    match ask(&shared, kind, &batch).await {
         Ok(answers) => {
             for (waiting, answer) in batch.into_iter().zip(answers) {
-                let _unheard = waiting.answer.send(Ok(answer));
+                waiting.hear(Ok(answer));
+            }
+        }
+        // What is wrong may be so with one of them alone, and costs the others nothing.
+        Err(Failure::Lasting(_)) if batch.len() > 1 => {
+            for waiting in batch {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    let answer = ask(&shared, kind, std::slice::from_ref(&waiting)).await;
+                    waiting.hear(answer.map(|answers| answers[0]));
+                });
             }
         }
         Err(failure) => {
             for waiting in batch {
-                let failure = match &failure {
+                waiting.hear(Err(match &failure {
                     Failure::Passing(error) => Failure::Passing(error.clone()),
                     Failure::Lasting(error) => Failure::Lasting(error.clone()),
-                };
-                let _unheard = waiting.answer.send(Err(failure));
+                }));
             }
         }
+    }
+}
+
+/// The answers to some, as many as were asked for.
+async fn ask(shared: &Shared, kind: &'static Kind, batch: &[Waiting]) -> Result<Vec<i64>, Failure> {
+    let keys: Vec<&str> = texts(batch.iter().map(|waiting| &waiting.small.keys));
+    let arguments: Vec<&str> = texts(batch.iter().map(|waiting| &waiting.small.arguments));
+    let script = (kind.script)(shared.scripts);
+    let answer = shared.run(script, &keys, &arguments).await;
+    let answers = answers::integers(answer?).map_err(|what| shared.nonsense(what))?;
+    if answers.len() == batch.len() {
+        Ok(answers)
+    } else {
+        Err(shared.nonsense("as many answers as nobody asked for"))
     }
 }
 

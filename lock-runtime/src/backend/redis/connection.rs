@@ -118,8 +118,14 @@ impl Wire {
             .await
             .map_err(|error| fault::no_connection(place, &error))?;
         // Messages come over one node; until it is back, those who wait ask by themselves.
-        let _ = tokio::time::timeout(NODE_CONNECTS_WITHIN, self.subscribe(channel)).await;
+        self.listen(channel).await;
         Ok(())
+    }
+
+    /// Subscribes, if the node that says it answers. Whether it does.
+    pub(super) async fn listen(&mut self, channel: &str) -> bool {
+        let subscribed = tokio::time::timeout(NODE_CONNECTS_WITHIN, self.subscribe(channel)).await;
+        matches!(subscribed, Ok(Ok(())))
     }
 
     /// The answer to a request; what is wrong with it is an error also where it is a part of it.

@@ -9,6 +9,7 @@ use super::place::Place;
 use crate::backend::waiting::Failure;
 use crate::error::BackendError;
 use crate::info::Shown;
+use crate::name::LockName;
 
 /// A connection was not made.
 pub(super) fn no_connection(place: &Place, error: &RedisError) -> BackendError {
@@ -137,7 +138,7 @@ fn of_server(place: &Place, error: &RedisError) -> Option<Failure> {
         "OOM" => lasting(
             "is full: its `maxmemory` is reached; raise it, or give the locks a server of their own",
         ),
-        "MISCONF" => lasting(&format!(
+        "MISCONF" => passing(&format!(
             "takes no writes, because it could not save its data: {said}"
         )),
         "NOAUTH" => lasting("asks for a password: put it into the URL, `redis://:password@host`"),
@@ -277,6 +278,11 @@ pub(super) fn nonsense(place: &Place, what: impl Display) -> BackendError {
     BackendError::new(format!("{place} said what makes no sense: {what}"))
 }
 
+/// One of many locks that were asked about cannot be told of.
+pub(super) fn in_a_list(name: &LockName, error: &BackendError) -> BackendError {
+    BackendError::new(format!("of `{name}`: {error}"))
+}
+
 pub(super) fn queue_is_full(place: &Place, waiting: u64) -> BackendError {
     BackendError::new(format!(
         "{waiting} wait for this name in {place}, which is as many as may"
@@ -342,7 +348,7 @@ mod tests {
             ("NOREPLICAS", "", true, "`min-replicas-to-write`"),
             ("BUSY", "", true, "a script"),
             ("OOM", "", false, "`maxmemory`"),
-            ("MISCONF", "errors writing", false, "errors writing"),
+            ("MISCONF", "errors writing", true, "errors writing"),
             ("NOAUTH", "", false, "`redis://:password@host`"),
             ("WRONGPASS", "", false, "check user and password"),
             ("NOPERM", "the 'get' command", false, "the 'get' command"),

@@ -307,10 +307,30 @@ impl Line {
             if self.is_closed() {
                 return;
             }
-            self.ears.waiters.wake_all();
-            self.missed.notify_one();
-            self.clock.sleep(BETWEEN_DOUBTS).await;
+            let mut hears = false;
+            while !hears && !self.is_closed() {
+                self.look_around();
+                hears = self.listen_again().await;
+                self.look_around();
+                self.clock.sleep(BETWEEN_DOUBTS).await;
+            }
         }
+    }
+
+    /// Lets all look that may have missed something.
+    fn look_around(&self) {
+        self.ears.waiters.wake_all();
+        self.missed.notify_one();
+    }
+
+    /// The node of a cluster over which messages came may be gone, with its place taken by another
+    /// that nobody here has anything to do with. Whether they come again.
+    async fn listen_again(&self) -> bool {
+        let Ok((mut wire, _)) = self.wire() else {
+            // The next connection begins with that.
+            return true;
+        };
+        wire.listen(self.ears.channel()).await
     }
 
     async fn open(self: &Arc<Self>, number: u64) -> Result<Wire, BackendError> {
@@ -378,8 +398,10 @@ impl Line {
         if was_down {
             observe::back_in_reach(&self.place);
         }
-        self.ears.waiters.wake_all();
-        self.missed.notify_one();
+        self.look_around();
+        if self.place.is_cluster() {
+            self.doubted.notify_one();
+        }
     }
 }
 

@@ -219,7 +219,7 @@ impl Shared {
         self: Arc<Self>,
         lease: &Lease,
         ttl: Duration,
-    ) -> impl Future<Output = Result<bool, BackendError>> + Send + use<> {
+    ) -> impl Future<Output = Result<bool, Failure>> + Send + use<> {
         let keys = self.keys(lease.name());
         let number = self.renewed.fetch_add(1, Ordering::Relaxed);
         let left = lease.deadline() - self.clock.now();
@@ -230,20 +230,29 @@ impl Shared {
             within: (ttl / 3).min(left),
         };
         async move {
-            let held = self.ask_together(&RENEWALS, renewal).await;
-            held.map(|held| held == 1).map_err(fault::of_failure)
+            let held = self.ask_together(&RENEWALS, renewal).await?;
+            Ok(held == 1)
         }
     }
 
     /// Looks, after every interruption, which sections are still held: a server that has forgotten
     /// them may give them to others, and who was forced out meanwhile was not told.
     async fn look_after_interruptions(self: Arc<Self>) {
+        let newest = Arc::new(AtomicU64::new(0));
         while self.line.has_missed_something().await {
             let sections = &self.line.ears().sections;
+            let this = newest.fetch_add(1, Ordering::Relaxed) + 1;
             for lease in sections.running() {
-                let held = Arc::clone(&self).renew(&lease, Duration::ZERO);
-                let shared = Arc::clone(&self);
+                let (shared, newest) = (Arc::clone(&self), Arc::clone(&newest));
                 tokio::spawn(async move {
+                    // A server that has just been started may have to read its data first.
+                    let held = shared.until(None, || async {
+                        // After the next interruption somebody else looks.
+                        if !lease.is_running() || newest.load(Ordering::Relaxed) != this {
+                            return Ok(true);
+                        }
+                        Arc::clone(&shared).renew(&lease, Duration::ZERO).await
+                    });
                     if matches!(held.await, Ok(false)) {
                         let sections = &shared.line.ears().sections;
                         sections.lose(lease.owner().id(), Lost::Expired);
@@ -308,7 +317,8 @@ impl Shared {
         for keys in self.patiently(|| self.line.scan(&pattern)).await? {
             let name = keys::name_of(&keys);
             let Some(name) = name else { continue };
-            let info = self.patiently(|| self.look(&name, 0)).await?;
+            let info = self.patiently(|| self.look(&name, 0)).await;
+            let info = info.map_err(|error| fault::in_a_list(&name, &error))?;
             if info != LockInfo::free(name) {
                 locks.push(info);
             }
@@ -347,7 +357,8 @@ impl Backend for RedisBackend {
     }
 
     fn renew(&self, lease: &Lease, ttl: Duration) -> Reply<Result<bool, BackendError>> {
-        Reply::later(Arc::clone(&self.0).renew(lease, ttl))
+        let renewed = Arc::clone(&self.0).renew(lease, ttl);
+        Reply::later(async move { renewed.await.map_err(fault::of_failure) })
     }
 
     fn release(&self, lease: &Lease, how: Release) -> Reply<Result<bool, BackendError>> {

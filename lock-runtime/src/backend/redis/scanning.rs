@@ -70,7 +70,9 @@ fn take(page: Value, keys: &mut Vec<String>) -> RedisResult<String> {
         return Err(unreadable());
     };
     let [cursor, found] = <[Value; 2]>::try_from(parts).map_err(|_| unreadable())?;
-    keys.extend(Vec::<String>::from_redis_value(found)?);
+    let found = Vec::<Vec<u8>>::from_redis_value(found)?;
+    // What is no text is no key of ours.
+    keys.extend(found.into_iter().flat_map(String::from_utf8));
     Ok(String::from_redis_value(cursor)?)
 }
 

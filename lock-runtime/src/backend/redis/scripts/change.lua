@@ -45,6 +45,9 @@ else
   end
   lock.assignment = { holder = to, since = since, ttl = ttl, ends = ttl and lock.now + ttl * 1000 }
 end
+if what ~= 'assign' then
+  need_no_room(lock)
+end
 redis.call('SET', KEYS[4], '', 'PX', ARGV[7])
 wake(lock, true)
 save(lock)

@@ -151,6 +151,23 @@ local function is_its_turn(lock, owner, mode)
   return is_free and fits(lock, mode, beside)
 end
 
+-- All whose turn it is who have shown themselves.
+local function those_whose_turn_it_is(lock)
+  local turn, mode, beside = {}, nil, 0
+  each_waiter(lock, function(waiter)
+    if waiter.is_live and standing(lock, waiter.policy, waiter.caller) == 'enter' then
+      mode = mode or waiter.mode
+      if waiter.mode ~= mode or not fits(lock, mode, beside) then
+        return true
+      end
+      turn[waiter.owner] = true
+      beside = beside + 1
+      return mode == 'x'
+    end
+  end)
+  return turn
+end
+
 -- Hands the name to a waiter that wants that, and can enter: it need not ask once more. It is kept
 -- for a moment only, until its process shows that it has heard of it. Whether it was there to hear.
 --

@@ -126,9 +126,9 @@ local function save(lock)
   end
 end
 
--- To be called, before a `save` that must not fail, where a section is renewed, goes on or ends:
--- a server whose memory is full refuses the first write of a script if it may need room, and none
--- that come after one that needs none.
+-- To be called, before a `save` that must not fail, where a section or a turn is renewed, goes on
+-- or ends: a server whose memory is full refuses the first write of a script if it may need room,
+-- and none that come after one that needs none.
 local function need_no_room(lock)
   redis.call('PEXPIRE', lock.key, 86400000)
 end

@@ -30,7 +30,12 @@ end
 for index = 1, #KEYS / 3 do
   local lock, owner, mode = locks[KEYS[3 * index - 2]], ARGV[5 * index - 4], ARGV[5 * index - 3]
   local stands = standing(lock, ARGV[5 * index - 2], ARGV[5 * index - 1])
-  local may_enter = stands == 'enter' and fits(lock, mode, 0) and is_its_turn(lock, owner, mode)
+  local may_enter = false
+  if stands == 'enter' and fits(lock, mode, 0) then
+    -- Once for all who ask: those in front who are silent may be many.
+    lock.next = lock.next or those_whose_turn_it_is(lock)
+    may_enter = lock.next[owner]
+  end
   if may_enter or stands == 'refused' or section_of(lock, owner) then
     answers[index] = -2
   end
