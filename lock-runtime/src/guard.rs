@@ -13,7 +13,8 @@ use crate::section::{Held, Section};
 
 /// A lock in hand, until it is released or dropped.
 ///
-/// It gives everything that [`Held`] gives. The runtime renews its lease, unless the request said
+/// It gives everything that [`Held`] gives; in passthrough it holds nothing, and
+/// [`is_held`](Held::is_held) is `false`. The runtime renews its lease, unless the request said
 /// `renew(false)`.
 ///
 /// Dropping a guard releases it: at once with the embedded backend, from the manager's own thread

@@ -29,7 +29,7 @@
 //! * [`backend`] is for those who bring a store of their own, `conformance` (a feature) checks
 //!   it.
 //! * [`manual`] says which store to take, how to name locks and choose their leases, what a fencing
-//!   token is for, and how to run it all.
+//!   token is for, how to run it all, and what its words mean.
 
 // Expanded code says `::lock_runtime`, also inside this crate.
 extern crate self as lock_runtime;

@@ -14,8 +14,8 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 
 /// The lease when nothing else is said.
 ///
-/// It bounds how long a name stays busy after its holder died without a word, and how long a
-/// backend may be out of reach before a holder loses its section.
+/// It bounds how long a name stays busy after its owner died without a word, and how long a
+/// backend may be out of reach before an owner loses its section.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
 
 /// The shortest lease that may be asked for: renewal at a third of it still leaves room for a

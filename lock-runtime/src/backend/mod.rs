@@ -46,9 +46,9 @@ use crate::name::LockName;
 ///
 /// * **Exclusion.** Of the owners that ask for a name exclusively, one at a time has it, until it
 ///   releases it or until its lease has ended *by the backend's clock*. The lease that counts is
-///   the holder's, whatever a contender asks for. No client's clock decides anything.
-/// * **Tokens.** Every exclusive grant carries a [`FencingToken`] larger than every one before,
-///   over all names. Shared and permit grants carry none.
+///   the owner's, whatever a contender asks for. No client's clock decides anything.
+/// * **Tokens.** Every exclusive grant carries a [`FencingToken`] larger than every one before of
+///   each name in it; over all names where the store can. Shared and permit grants carry none.
 /// * **Only the owner.** [`renew`](Self::renew) and [`release`](Self::release) act only when the
 ///   stored owner is the same [`Owner`](crate::Owner), secret included. Others are answered
 ///   `false`, and change nothing.

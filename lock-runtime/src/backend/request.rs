@@ -192,7 +192,7 @@ impl Busy {
         self.with(|details| details.ahead = ahead)
     }
 
-    /// The same with the time after which the holder's lease ends: asking again may help then.
+    /// The same with the time after which the owner's lease ends: asking again may help then.
     #[must_use]
     pub fn look_again(self, after: Duration) -> Self {
         self.with(|details| details.look_again = Some(after))

@@ -269,7 +269,7 @@ pub(crate) fn may_be_handed(request: &Request) -> bool {
 }
 
 /// When a waiter asks again if nothing happens: when it has to show itself, or when the lease of
-/// the holder ends, of which nobody tells.
+/// the owner ends, of which nobody tells.
 fn next_question(now: Moment, busy: Busy) -> Moment {
     let lease_ends = busy.details().look_again.unwrap_or(Duration::MAX);
     now + SHOWN_EVERY.min(lease_ends.max(Duration::from_millis(1)))

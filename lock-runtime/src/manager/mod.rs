@@ -115,6 +115,11 @@ impl LockManager {
     /// | `memory:` | in this process |
     /// | `unix:/run/lockd.sock` | in the daemon `lockd` that listens there, for the processes of one host; needs the feature `lockd` |
     /// | `redis://host`, and those of Sentinels, clusters and sockets | in Redis, for the processes of many hosts; needs the feature `redis`, whose `RedisBackend` says more |
+    /// | `postgres://user@host/database` | in PostgreSQL, for the processes of many hosts; needs the feature `postgres`, whose `PostgresBackend` says more |
+    /// | `etcd://one,two` | in etcd, for the processes of many hosts; needs the feature `etcd`, whose `EtcdBackend` says more |
+    ///
+    /// Which one to take, and all that their URLs can say, is in
+    /// [`manual::choosing`](crate::manual::choosing).
     ///
     /// # Errors
     ///

@@ -61,7 +61,7 @@ impl Held {
     }
 
     /// Whether the lock is held at this moment: granted, not released, not lost, and its lease
-    /// not over.
+    /// not over. `false` in passthrough, where nothing is held and [`name`](Self::name) is `None`.
     ///
     /// A process can stop between asking and acting; what it writes then needs the
     /// [`fencing_token`](Self::fencing_token).
@@ -172,7 +172,7 @@ impl Held {
 pub struct Watch(Held);
 
 impl Watch {
-    /// Whether the lock is held at this moment.
+    /// Whether the lock is held at this moment, as [`Held::is_held`]: `false` in passthrough.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.0.is_held()

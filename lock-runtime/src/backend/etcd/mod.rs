@@ -89,7 +89,7 @@ use settings::Settings;
 /// The server counts leases in whole seconds, and gives none that is shorter than one and a half
 /// of its election timeouts: 2 s unless it is told otherwise. A `ttl` is rounded up to that in the
 /// store, where it keeps others out, and is counted as it was asked for here, where it tells the
-/// holder that the section is lost. `at_least` and assignments with an end are rounded up too.
+/// owner that the section is lost. `at_least` and assignments with an end are rounded up too.
 ///
 /// Each section has a lease of its own, so that the server ends it without any help of this
 /// process; the next section uses it again, so that an ordinary one costs none. Such a lease is
@@ -105,11 +105,11 @@ use settings::Settings;
 /// | | |
 /// |---|---|
 /// | no fault | sections never overlap; tokens rise |
-/// | the holder stands still past its lease | its section ends, and another enters; what it writes later is for the token to refuse, or for [a transaction](Self::section_prefix) |
+/// | the owner stands still past its lease | its section ends, and another enters; what it writes later is for the token to refuse, or for [a transaction](Self::section_prefix) |
 /// | a server dies, or another leads | no section and no place is lost as long as most of the cluster is there and a leader is found in time, but for a section that was handed over less than 0.1 s before; the new leader starts all leases anew |
 /// | a leader stands still, and comes back | it may end leases that were renewed with its successor: see below |
-/// | most of the cluster is away | nobody enters; holders are told that they have lost their sections when their leases end |
-/// | a clock jumps | nothing: only the speed of the leader's monotonic clock counts |
+/// | most of the cluster is away | nobody enters; owners are told that they have lost their sections when their leases end |
+/// | a clock jumps | nothing from 3.5 on: only the speed of the leader's monotonic clock counts; before, a clock set back keeps the lock of a dead owner busy for longer |
 /// | the store is restored from a backup | everything after the backup is forgotten, tokens too |
 ///
 /// # When a leader stands still
@@ -117,7 +117,7 @@ use settings::Settings;
 /// A leader whose machine or disk stands still for longer than an election is followed by another.
 /// When it goes on, it may believe for a moment that it leads, and end every lease that ran out by
 /// its own count, although all of them were renewed with its successor (etcd's issues [12528] and
-/// [15247]). The sections end with them, before their time; their holders are told as soon as the
+/// [15247]). The sections end with them, before their time; their owners are told as soon as the
 /// watch says so, and others may have entered by then. Servers from 3.4.31 and 3.5.13 on ask first
 /// whether they still lead, which leaves little of it; older ones do not. As with every lease,
 /// what must not be written twice is for the token to refuse, or for

@@ -69,9 +69,9 @@ use scripts::{Script, Scripts};
 /// Every request for a section, and every release, is one script and one round trip. All requests
 /// go through one connection, and pushes come over it: a release hands the name to the first of
 /// those who wait. It is theirs for 1.5 s then, within which their process renews it, so that one
-/// that is dead delays the others for no longer. Who waits also asks by itself, twice a second and when the holder's lease
-/// should end, so that a message that is lost costs moments. Leases that are due together are
-/// renewed together.
+/// that is dead delays the others for no longer. Who waits also asks by itself, twice a second and
+/// when the owner's lease should end, so that a message that is lost costs moments. Leases that are
+/// due together are renewed together.
 ///
 /// # What holds
 ///
@@ -79,12 +79,12 @@ use scripts::{Script, Scripts};
 ///   all before, of every name. In a cluster that is so within one of 256 buckets of names; over
 ///   all names it is so as far as the clocks of the masters agree. A resource that checks tokens
 ///   is most often protected by one name, whose tokens always rise.
-/// * **A holder that stands still past its lease:** two bodies may run until the first one
+/// * **An owner that stands still past its lease:** two bodies may run until the first one
 ///   notices. The token is for that: it is larger for the second.
 /// * **The server ends and comes back:** with its data (`appendfsync always`) everything is still
 ///   held, but for what came out of a queue less than 0.2 s before, if the server is away for
 ///   longer than 1 s. With `appendfsync everysec` a power cut, and without persistence any end, forgets locks
-///   that are held: their holders are told as soon as the connection is back, but others may have
+///   that are held: their owners are told as soon as the connection is back, but others may have
 ///   entered before. Tokens go on rising, because they are at least the time in microseconds.
 /// * **A replica takes over:** replication is asynchronous, so that the last grants may be unknown
 ///   to it, and two may hold one lock. `wait_replicas`, with `min-replicas-to-write` on the
@@ -102,7 +102,7 @@ use scripts::{Script, Scripts};
 /// out, and might still be on its way. An assignment without an end is the only thing of a name
 /// that does not end by itself.
 ///
-/// One name with a thousand shared holders is slow: each of their requests reads all of them.
+/// One name with a thousand shared owners is slow: each of their requests reads all of them.
 ///
 /// # When the connection breaks
 ///
@@ -117,16 +117,9 @@ use scripts::{Script, Scripts};
 ///
 /// # Rights
 ///
-/// A user of Redis needs no more than
-///
-/// ```text
-/// ~lock:* &lock:process:* +eval +evalsha +get +mget +set +del +exists +time +zadd +zrem +zrange
-/// +zrank +zcard +hset +hget +hmget +hdel +pexpire +publish +subscribe +info +scan
-/// ```
-///
-/// `+scan` is for listing alone. The options `wait_replicas` and a database other than 0 need
-/// `+wait` and `+select`, and a cluster `+cluster|slots`. Whoever has these rights can read the
-/// secrets of owners and act for them: one user for all who may lock, and nobody else.
+/// The [manual](crate::manual::production#redis) lists what a user of Redis needs, as the line that
+/// makes one. Whoever has these rights can read the secrets of owners and act for them: one user
+/// for all who may lock, and nobody else.
 ///
 /// # Encryption
 ///
