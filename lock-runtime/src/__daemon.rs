@@ -37,10 +37,16 @@ pub fn check_ttl(ttl: std::time::Duration) -> Result<(), String> {
     crate::options::check_ttl(ttl)
 }
 
-/// A duration as people write it: a number and `ms`, `s`, `m` or `h`; `None` when it is none.
+/// A duration as people write it, such as `30s` or `1m 30s`; `None` when it is none.
 #[must_use]
 pub fn duration(text: &str) -> Option<std::time::Duration> {
     crate::options::duration(text)
+}
+
+/// The feature that the scheme of a lock URL needs, where this build is without it.
+#[must_use]
+pub fn missing_feature(url: &str) -> Option<&'static str> {
+    crate::manager::missing_feature(url)
 }
 
 /// Where in the code a section was asked for.

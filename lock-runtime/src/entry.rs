@@ -58,8 +58,8 @@ fn start(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Sectio
 fn start_blocking(site: &'static Site, write: impl FnOnce(&mut NameWriter<'_>)) -> Section {
     match short_way(site) {
         Some((manager, terms)) if terms.wait != Wait::Forever => {
-            wait_here(Section::enter_plain(&manager, &terms, write))
-                .unwrap_or_else(Section::refused)
+            let section = Section::enter_plain(&manager, &terms, write);
+            wait_here(section, manager.capabilities.embedded).unwrap_or_else(Section::refused)
         }
         _ => Entry::new(site).name(write).start_blocking(),
     }
@@ -263,29 +263,41 @@ impl Plan {
             self.terms
                 .change(|terms| terms.wait = Wait::For(DEFAULT_WAIT));
         }
-        wait_here(self.enter())
+        let is_embedded = self.manager.capabilities.embedded;
+        wait_here(self.enter(), is_embedded)
     }
 }
 
 /// Waits for a section on this thread, where it may wait.
 #[inline]
-fn wait_here(section: Section) -> Result<Section, LockError> {
+fn wait_here(section: Section, is_embedded: bool) -> Result<Section, LockError> {
     match section.ready() {
         Ok(result) => result,
         Err(entering) => {
             let name = entering.name();
             match wait_blocking(entering) {
                 Ok(result) => result,
-                Err(why) => Err(would_block(why, name.as_ref())),
+                Err(why) => Err(would_block(why, is_embedded, name.as_ref())),
             }
         }
     }
 }
 
-/// What a sync call is told that would have to wait where it must not.
-pub(crate) fn would_block(why: MustNotWait, name: Option<&LockName>) -> LockError {
+/// What a sync call is told that would have to wait where it must not: for the name, or for a
+/// backend that is not embedded to answer at all.
+pub(crate) fn would_block(
+    why: MustNotWait,
+    is_embedded: bool,
+    name: Option<&LockName>,
+) -> LockError {
     let why = match why {
-        MustNotWait::OnlyThread => "this thread runs async tasks, which a wait here would stop",
+        MustNotWait::OnlyThread if is_embedded => {
+            "this thread runs async tasks, which a wait here would stop"
+        }
+        MustNotWait::OnlyThread => {
+            "this thread runs async tasks, and asking the store, even for a free lock, would stop \
+             them"
+        }
         MustNotWait::TooManyAside => {
             "so many sync calls wait on threads of async runtimes already that another one could \
              leave a runtime without a thread"

@@ -65,7 +65,7 @@ impl Decision {
 }
 
 /// Everything but an explicit no asks for a manager: a typing error must not open a service.
-fn is_yes(value: &str) -> bool {
+pub(crate) fn is_yes(value: &str) -> bool {
     !matches!(
         value.to_ascii_lowercase().as_str(),
         "" | "0" | "false" | "no" | "off"
@@ -189,7 +189,7 @@ fn decide(what: &dyn std::fmt::Display) -> Result<Route, LockError> {
     if decision.scopes > 0 {
         return Err(LockError::not_configured(&format!(
             "and {what} is outside of every scope that has one (carry a spawned task in with \
-             `in_scope`)"
+             `in_scope` of `lock_runtime::LockFutureExt`)"
         )));
     }
     if decision.is_required() {
@@ -285,5 +285,15 @@ mod tests {
         for yes in ["1", "true", "yes", "on", "treu", "2"] {
             assert!(is_yes(yes), "{yes}");
         }
+    }
+
+    #[test]
+    fn a_call_outside_of_every_scope_is_told_the_way_in() {
+        let outside = || crate::lock("a").blocking().acquire();
+        let manager = LockManager::memory();
+        let acquired = manager.scope_sync(|| std::thread::spawn(outside).join().unwrap());
+        let text = acquired.unwrap_err().to_string();
+        let way_in = "`in_scope` of `lock_runtime::LockFutureExt`";
+        assert!(text.contains(way_in), "{text}");
     }
 }

@@ -37,6 +37,9 @@ pub const DEFAULT_MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 /// How long a waiter that was granted a name has to come and take it before the next is served.
 pub const CLAIM_WINDOW: Duration = Duration::from_secs(1);
 
+/// How many may wait for one name. A longer queue only hides that nobody is served.
+pub(crate) const MAX_WAITING: usize = 65_536;
+
 /// Who may be in a section of one name at the same time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -136,17 +139,81 @@ pub(crate) fn check_wait(wait: Wait) -> Result<(), String> {
     }
 }
 
-/// A duration as people write it: a number and `ms`, `s`, `m` or `h`.
+/// How long each unit of a duration is in nanoseconds.
+const UNITS: [(&str, u64); 7] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+];
+
+/// A duration as people write it, and as annotations spell it: `30s`, `250ms`, `1m 30s`.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let milliseconds: u64 = match unit.trim() {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let number: u64 = number.parse().ok()?;
-    number.checked_mul(milliseconds).map(Duration::from_millis)
+    let mut rest = text.trim();
+    let mut total = None;
+    while !rest.is_empty() {
+        let (number, after) = split_at_first(rest, |c| !c.is_ascii_digit());
+        let (unit, after) = split_at_first(after.trim_start(), |c| !c.is_alphabetic());
+        let (_, nanos) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let part = number.parse::<u64>().ok()?.checked_mul(*nanos)?;
+        total = Some(total.unwrap_or(0_u64).checked_add(part)?);
+        rest = after.trim_start();
+    }
+    total.map(Duration::from_nanos)
+}
+
+fn split_at_first(text: &str, ends: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(ends).unwrap_or(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in the tests of annotations: one grammar for both.
+    const READ: &[(&str, u64)] = &[
+        ("7ns", 7),
+        ("7us", 7_000),
+        ("250ms", 250_000_000),
+        ("30s", 30_000_000_000),
+        ("2m", 120_000_000_000),
+        ("1h", 3_600_000_000_000),
+        ("1d", 86_400_000_000_000),
+        ("0s", 0),
+        ("1m 30s", 90_000_000_000),
+        ("1m30s", 90_000_000_000),
+        ("30s 1m", 90_000_000_000),
+        (" 1 h ", 3_600_000_000_000),
+    ];
+    const REFUSED: &[&str] = &[
+        "",
+        " ",
+        "0",
+        "30",
+        "s",
+        "1.5s",
+        "-1s",
+        "30 sec",
+        "30S",
+        "1s,2s",
+        "5s x",
+        "5s 5",
+        "½s",
+        "999999999999d",
+        "99999999999999999999s",
+        "200000d 200000d",
+    ];
+
+    #[test]
+    fn durations_are_those_of_annotations() {
+        for (text, nanos) in READ {
+            assert_eq!(duration(text), Some(Duration::from_nanos(*nanos)), "{text}");
+        }
+        for text in REFUSED {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
 }

@@ -123,8 +123,12 @@ fn settings_come_from_the_environment_too() {
         let output = run("true").env(variable, "").output().unwrap();
         assert_eq!(code(&output), 0, "an empty variable is none");
     }
-    let output = run("true").env("LOCK_TTL", "1ms").output().unwrap();
-    assert_eq!(code(&output), 64, "out of the limits: {}", stderr(&output));
+    for (variable, value) in [("LOCK_WAIT", "48h"), ("LOCK_TTL", "1ms")] {
+        let output = run("true").env(variable, value).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(code(&output), 64, "out of the limits: {text}");
+        assert!(text.contains(variable) && text.contains("24"), "{text}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::unix::net::UnixListener;
 
 use ctl_support::{Running, code, lockctl, stderr, stdout, without_store};
+use lock_runtime::__daemon;
 use serde_json::Value;
 
 #[test]
@@ -73,6 +74,35 @@ fn without_a_store_the_way_to_one_is_told() {
         for part in ["--url", "LOCK_URL", "lockd/lockd.sock"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+}
+
+#[test]
+fn a_url_that_leads_nowhere_is_told_the_way_to_a_store() {
+    let output = without_store(&["--url", "foo", "ping"]).output().unwrap();
+    assert_eq!(code(&output), 64);
+    for part in ["--url", "LOCK_URL=unix:/", "LOCK_URL=redis://"] {
+        assert!(
+            stderr(&output).contains(part),
+            "{part}: {}",
+            stderr(&output)
+        );
+    }
+    for (url, feature) in [
+        ("redis://:secret@host", "redis"),
+        ("rediss://:secret@host", "redis-tls"),
+        ("postgres://me:secret@host", "postgres"),
+        ("etcd://:secret@host", "etcd"),
+    ] {
+        if __daemon::missing_feature(url).is_none() {
+            continue;
+        }
+        let output = without_store(&["--url", url, "ping"]).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(code(&output), 64, "{text}");
+        let way_out = format!("`cargo install --path lockd --features {feature}`");
+        assert!(text.contains(&way_out), "{text}");
+        assert!(!text.contains("secret"), "{text}");
     }
 }
 

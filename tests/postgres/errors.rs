@@ -16,6 +16,22 @@ async fn a_wrong_password_is_named_as_such() {
     let text = refusal(&database.server.url_of(&role, &database.name)).await;
     assert!(text.contains("user and password"), "{text}");
     assert!(text.contains(&database.server.port().to_string()), "{text}");
+    assert!(text.starts_with("the lock backend failed: "), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_password_is_named_as_such() {
+    let database = Database::create();
+    database.url_of_role("silent", "");
+    let role = format!("silent_{}", database.name);
+    let url = database.server.url_of(&role, &database.name);
+    let text = soon("an error", refusal(&url)).await;
+    assert!(text.contains("asks for a password"), "{text}");
+    assert!(
+        text.contains("`postgres://user:password@host/database`"),
+        "{text}"
+    );
+    assert!(text.contains(&database.server.port().to_string()), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,6 +58,7 @@ async fn nobody_at_the_port_is_told_at_once() {
     server.stop();
     let text = soon("an error", refusal(&server.url())).await;
     assert!(text.contains("cannot be reached"), "{text}");
+    assert!(text.contains("start it, or check host and port"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

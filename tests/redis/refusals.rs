@@ -237,8 +237,27 @@ async fn a_sentinel_is_no_server() {
     assert_says(&refusal(&sentinel).await, &["`redis+sentinel:`"]);
     let url = sentinels.url();
     let (place, _name) = url.rsplit_once('/').unwrap();
-    let text = refusal(&format!("{place}/another")).await;
-    assert_says(&text, &["no Sentinel", "name"]);
+    let text = refusal(&format!("{place}/another/0")).await;
+    assert_says(&text, &["no Sentinel", "`another`"]);
+}
+
+/// Two passwords are asked for, and either may be missing or wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_that_wants_a_password_says_whose_is_missing() {
+    let mut sentinels = Sentinels::start();
+    let sentinel = &sentinels.sentinels()[0];
+    sentinel.command(&["ACL", "SETUSER", "default", "resetpass", ">CANARY-right"]);
+    let port = sentinel.port();
+    // Nobody asks the server for it, so that it does not matter.
+    let url = format!("redis+sentinel://:CANARY-other@127.0.0.1:{port}/mymaster");
+    let ways_out = ["a Sentinel, or the server", "`sentinel_password`"];
+    let missing = refusal(&url).await;
+    assert_says(&missing, &ways_out);
+    assert_says(&missing, &["asks for a password"]);
+    let wrong = refusal(&format!("{url}?sentinel_password=CANARY-wrong")).await;
+    assert_says(&wrong, &ways_out);
+    assert_says(&wrong, &["refused the login"]);
+    connected(&format!("{url}?sentinel_password=CANARY-right")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -220,14 +220,17 @@ impl<'a> Scope<'a> {
             }
             let name = &named.name;
             let mut message = format!("nothing in the lock name refers to `{name}`");
-            let word = self.function.map(|_| name.to_string());
-            if let Some(meant) = word.and_then(|word| options::meant(&word)) {
-                let option = if meant.starts_with('`') {
-                    "the option "
-                } else {
-                    ""
+            if self.function.is_some() {
+                message += &match options::meant(&name.to_string()) {
+                    Some(meant) if meant.starts_with('`') => {
+                        format!("; did you mean the option {meant}?")
+                    }
+                    Some(meant) => format!("; did you mean {meant}?"),
+                    None => format!(
+                        ", and it is no option of `#[locked]`\n  {}",
+                        options::list()
+                    ),
                 };
-                message += &format!("; did you mean {option}{meant}?");
             }
             problems.add(Error::new(name.span(), message));
         }

@@ -70,6 +70,11 @@ pub(crate) fn meant(word: &str) -> Option<String> {
     }
 }
 
+/// All options, for somebody who named none of them.
+pub(crate) fn list() -> String {
+    format!("options: {}", hint::list(names()))
+}
+
 /// The names of all options.
 fn names() -> impl Iterator<Item = &'static str> + Clone {
     OPTIONS.iter().map(|(name, _)| *name)
@@ -151,8 +156,21 @@ impl Options {
             "reentrant" => set(&mut self.reentrant, name, ()),
             "auth" => set(&mut self.auth, name, Auth::default()),
             text if !text.contains(char::is_lowercase) => Err(Error::new(name.span(), EXPECTED)),
+            text if self.has_empty_braces() && meant(text).is_none() => Err(Error::new(
+                name.span(),
+                format!(
+                    "`{text}` is no option of `#[locked]`: a lock name takes its values by name, \
+                     so write `{{{text}}}` in it"
+                ),
+            )),
             _ => Err(misplaced(name, "needs a value")),
         }
+    }
+
+    /// Whether a lock name leaves out what stands in it, as texts to be formatted do.
+    fn has_empty_braces(&self) -> bool {
+        let mut templates = self.templates.iter().map(LitStr::value);
+        templates.any(|template| template.contains("{}") || template.contains("{:"))
     }
 }
 
@@ -199,7 +217,7 @@ fn unknown(name: &str) -> String {
     if let Some(meant) = meant(name) {
         message += &format!("; did you mean {meant}?");
     }
-    message + "\n  options: " + &hint::list(names())
+    message + "\n  " + &list()
 }
 
 fn wait(input: ParseStream<'_>) -> Result<Wait> {

@@ -12,7 +12,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::{Expr, LitStr, Path, Result, Token};
 
 use crate::problems::Problems;
-pub(crate) use argument::meant;
+pub(crate) use argument::{list, meant};
 pub(crate) use auth::{Auth, Policy};
 
 /// Everything that `#[locked(…)]` was given.

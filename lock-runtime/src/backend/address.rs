@@ -32,9 +32,18 @@ impl Address {
     ///
     /// When a part is missing or cannot be read.
     pub(crate) fn parse(url: &str) -> Result<Self, LockError> {
-        let (scheme, rest) = url
-            .split_once("://")
-            .ok_or_else(|| LockError::invalid_option("the lock URL has no `://`"))?;
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| {
+            let scheme = url.split_once(':').map_or("redis", |(scheme, _)| scheme);
+            let place = if scheme.ends_with("unix") {
+                "/path/of/socket"
+            } else {
+                "host:port"
+            };
+            LockError::invalid_option(format!(
+                "the lock URL has no `://`: write it as `{}://{place}`",
+                scheme.escape_debug()
+            ))
+        })?;
         let fault = |what: &str| {
             LockError::invalid_option(format!("the `{}:` URL {what}", scheme.escape_debug()))
         };
@@ -262,7 +271,8 @@ mod tests {
     #[test]
     fn faults_are_named_and_secrets_are_not() {
         for (url, says) in [
-            ("redis:host", "`://`"),
+            ("redis:hunter2", "no `://`: write it as `redis://host:port`"),
+            ("redis+unix:/hunter2", "`redis+unix:///path/of/socket`"),
             ("redis://:hunter2@", "names no host"),
             ("redis://:hunter2@host:port", "port"),
             ("redis://:hunter2@host:99999", "port"),

@@ -105,7 +105,7 @@ impl LockError {
             "the caller is anonymous, and has to say who it is"
         } else {
             "no caller is known here; run the call inside `Caller::scope`, carry it into spawned \
-             tasks with `in_current_caller`, or name the caller"
+             tasks with `in_current_caller` of `lock_runtime::LockFutureExt`, or name the caller"
         };
         Self::new(LockErrorKind::Unauthenticated, detail)
     }

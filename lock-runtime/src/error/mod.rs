@@ -10,13 +10,15 @@ use std::time::Duration;
 use crate::caller::CallerId;
 use crate::info::{InTheWay, Shown};
 use crate::name::LockName;
+use crate::options::MAX_WAITING;
 
 pub use make::{BackendError, Lost};
 
 /// Why a lock could not be taken or kept.
 ///
 /// The message begins with the words `Could not acquire lock: <name>`, `Not your turn`,
-/// `Unauthenticated` or `Lock lost: <name>`, then says who is in the way and what to do. Code
+/// `Unauthenticated` or `Lock lost: <name>`, then says who is in the way and what to do. Where it
+/// is about no lock, such as a failure to connect at start-up, it begins with what happened. Code
 /// asks the predicates, or [`LockError::kind`], and never reads the text.
 ///
 /// Three questions have three answers, because they are different things: whether it may pass by
@@ -166,7 +168,10 @@ impl fmt::Display for LockError {
             (LockErrorKind::Unauthenticated, Some(name)) => write!(f, "Unauthenticated: {name}")?,
             (LockErrorKind::Unauthenticated, None) => f.write_str("Unauthenticated")?,
             (
-                LockErrorKind::InvalidOption | LockErrorKind::Closed | LockErrorKind::Unsupported,
+                LockErrorKind::Closed
+                | LockErrorKind::InvalidOption
+                | LockErrorKind::Unavailable
+                | LockErrorKind::Unsupported,
                 None,
             ) => return f.write_str(&inner.detail),
             (_, Some(name)) => write!(f, "Could not acquire lock: {name}")?,
@@ -183,7 +188,13 @@ impl fmt::Display for LockError {
         if let Some(in_the_way) = &inner.in_the_way {
             parts.push(in_the_way.to_string());
         }
-        if inner.ahead > 0 {
+        if inner.ahead >= MAX_WAITING {
+            // Then it is not for want of patience.
+            let ahead = inner.ahead;
+            parts.push(format!(
+                "{ahead} wait for this lock already, which is as many as may"
+            ));
+        } else if inner.ahead > 0 {
             parts.push(format!("{} ahead", inner.ahead));
         }
         if let Some(caller) = &inner.caller {

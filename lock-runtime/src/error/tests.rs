@@ -30,6 +30,16 @@ fn busy_says_who_is_in_the_way() {
 }
 
 #[test]
+fn a_queue_that_is_full_says_so() {
+    let name = LockName::new("task:42").unwrap();
+    let text = |ahead| LockError::busy(&name, Duration::ZERO, None, ahead).to_string();
+    assert!(text(65_535).contains("65535 ahead"), "{}", text(65_535));
+    let full = "65536 wait for this lock already, which is as many as may";
+    assert!(text(65_536).contains(full), "{}", text(65_536));
+    assert!(!text(65_536).contains("ahead"), "{}", text(65_536));
+}
+
+#[test]
 fn the_first_words_are_the_documented_ones() {
     let name = LockName::new("turn").unwrap();
     let text = |error: LockError| error.to_string();
@@ -45,10 +55,30 @@ fn the_first_words_are_the_documented_ones() {
         ))
         .starts_with("Not your turn")
     );
-    assert!(text(LockError::unauthenticated()).starts_with("Unauthenticated"));
+    let unknown = text(LockError::unauthenticated());
+    assert!(unknown.starts_with("Unauthenticated"), "{unknown}");
+    assert!(
+        unknown.contains("`lock_runtime::LockFutureExt`"),
+        "{unknown}"
+    );
     assert!(
         text(LockError::lost(&name, crate::error::make::Lost::Expired))
             .starts_with("Lock lost: turn")
+    );
+}
+
+#[test]
+fn a_backend_that_failed_for_no_lock_is_told_as_that() {
+    let failed = || LockError::unavailable(BackendError::new("nobody listens at `localhost:1`"));
+    let text = failed().to_string();
+    assert_eq!(
+        text,
+        "the lock backend failed: nobody listens at `localhost:1`"
+    );
+    let name = LockName::new("turn").unwrap();
+    assert_eq!(
+        failed().about(&name).to_string(),
+        format!("Could not acquire lock: turn ({text})")
     );
 }
 

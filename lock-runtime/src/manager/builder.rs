@@ -75,7 +75,8 @@ impl LockManagerBuilder {
     ///
     /// # Errors
     ///
-    /// When a variable cannot be understood, or one of the others is set without `LOCK_URL`.
+    /// When a variable cannot be understood, or one of the others, or `LOCK_REQUIRED=1`, is set
+    /// without `LOCK_URL`.
     pub fn from_env() -> Result<Option<Self>, LockError> {
         url::from_env(|variable| std::env::var(variable).ok())
     }

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 pub(crate) use acquire::Acquiring;
 pub use builder::LockManagerBuilder;
 pub(crate) use hold::{Hold, Reentry, Released, Releasing};
+pub(crate) use url::missing_feature;
 
 use crate::backend::memory::MemoryBackend;
 use crate::backend::{Backend, Capabilities};
@@ -133,8 +134,8 @@ impl LockManager {
     ///
     /// # Errors
     ///
-    /// When a variable cannot be understood, when one of the others is set without `LOCK_URL`, or
-    /// when the backend cannot be reached.
+    /// When a variable cannot be understood, when one of the others, or `LOCK_REQUIRED=1`, is set
+    /// without `LOCK_URL`, or when the backend cannot be reached.
     pub async fn from_env() -> Result<Option<Self>, LockError> {
         match LockManagerBuilder::from_env()? {
             Some(builder) => builder.connect().await.map(Some),

@@ -124,5 +124,5 @@ impl BlockingLockRequest {
 pub(crate) fn blocking<T>(
     call: impl Future<Output = Result<T, LockError>>,
 ) -> Result<T, LockError> {
-    wait_blocking(call).unwrap_or_else(|why| Err(would_block(why, None)))
+    wait_blocking(call).unwrap_or_else(|why| Err(would_block(why, false, None)))
 }

@@ -9,9 +9,6 @@ use crate::clock::Moment;
 use crate::options::Mode;
 use crate::owner::Owner;
 
-/// How many may wait for one name. A longer queue only hides that nobody is served.
-pub(super) const MAX_WAITING: usize = 65_536;
-
 pub(super) struct Waiter<H> {
     pub(super) owner: Owner,
     pub(super) party: H,

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::assignment::Assignment;
 use super::known::Alone;
-use super::queue::{MAX_WAITING, OwnEntry, Queue, Waiter};
+use super::queue::{OwnEntry, Queue, Waiter};
 use super::request::{
     Acquired, Ask, Effect, Effects, Entry, NotHeld, Party, Place, Refusal, TokenSource, Way,
 };
@@ -15,7 +15,7 @@ use crate::error::Lost;
 use crate::fencing::FencingToken;
 use crate::info::InTheWay;
 use crate::name::LockName;
-use crate::options::{CLAIM_WINDOW, Mode};
+use crate::options::{CLAIM_WINDOW, MAX_WAITING, Mode};
 use crate::owner::Owner;
 
 pub(super) struct Record<H> {

@@ -136,8 +136,8 @@ pub(super) struct Watch {
 pub(super) struct Run {
     /// The lock
     pub(super) name: String,
-    /// How long to wait for the lock: a number and ms, s, m or h, or `forever`. Default:
-    /// LOCK_WAIT, or else 30s
+    /// How long to wait for the lock: such as 500ms, 30s or 1m30s, or `forever`.
+    /// Default: LOCK_WAIT, or else 30s
     #[arg(long, short, value_parser = text::wait)]
     pub(super) wait: Option<Wait>,
     /// Does not wait

@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use lock_runtime::{LockError, LockManager, LockManagerBuilder};
+use lock_runtime::{__daemon, LockError, LockManager, LockManagerBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::args::Store;
@@ -29,6 +29,7 @@ impl Place {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let namespace = given(&store.namespace);
         if let Some(url) = given(&store.url) {
+            check(&url)?;
             return Ok(Self { url, namespace });
         }
         let usual = usual_sockets();
@@ -76,6 +77,31 @@ impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Place({})", self.shown())
     }
+}
+
+/// Refuses what this lockctl cannot reach, with the way out of a command line. The rest is for
+/// the runtime to say.
+fn check(url: &str) -> Result<(), Failure> {
+    if !url.contains(':') {
+        return Err(Failure::new(
+            exit::USAGE,
+            format!(
+                "the lock URL has no scheme: give --url URL or set LOCK_URL, for example \
+                 LOCK_URL=unix:{SYSTEM_SOCKET} or LOCK_URL=redis://localhost:6379"
+            ),
+        ));
+    }
+    let Some(feature) = __daemon::missing_feature(url) else {
+        return Ok(());
+    };
+    let (scheme, _) = url.split_once(':').unwrap_or_default();
+    Err(Failure::new(
+        exit::USAGE,
+        format!(
+            "this lockctl was built without `{scheme}:`; install one that knows it with `cargo \
+             install --path lockd --features {feature}`"
+        ),
+    ))
 }
 
 /// Where lockd listens when nothing else is said: the user's own one first.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use lock_runtime::{__daemon, Wait};
+use lock_runtime::{__daemon, MAX_WAIT, Wait};
 
 /// Foreign text as a terminal may see it: what is not plainly visible is escaped, such as control
 /// characters, and characters that turn the direction of writing.
@@ -39,24 +39,31 @@ impl fmt::Display for Shown {
     }
 }
 
-/// Reads a duration: a number and `ms`, `s`, `m` or `h`; zero needs no unit.
+/// Reads a duration, such as `30s` or `1m30s`; zero needs no unit.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let is_zero = !text.is_empty() && text.bytes().all(|byte| byte == b'0');
-    let read = match text {
-        _ if is_zero => Some(Duration::ZERO),
-        _ if text.contains(char::is_whitespace) => None,
-        _ => __daemon::duration(text),
-    };
-    read.ok_or_else(|| "write a number and a unit, such as 500ms, 30s, 5m or 1h".to_owned())
+    if is_zero {
+        return Ok(Duration::ZERO);
+    }
+    let read = __daemon::duration(text);
+    read.ok_or_else(|| "write whole numbers with a unit, such as 500ms, 30s or 1m30s".to_owned())
+}
+
+/// Reads a lease that the store can give.
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text)?;
+    __daemon::check_ttl(ttl).map(|()| ttl)
 }
 
 /// Reads a wait: a duration or `forever`.
 pub(super) fn wait(text: &str) -> Result<Wait, String> {
     match text {
         "forever" => Ok(Wait::Forever),
-        _ => duration(text)
-            .map(Wait::For)
-            .map_err(|what| format!("{what}, or `forever`")),
+        _ => match duration(text) {
+            Ok(limit) if limit > MAX_WAIT => Err("write at most 24h, or `forever`".to_owned()),
+            Ok(limit) => Ok(Wait::For(limit)),
+            Err(what) => Err(format!("{what}, or `forever`")),
+        },
     }
 }
 

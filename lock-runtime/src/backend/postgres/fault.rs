@@ -99,6 +99,16 @@ pub(super) fn no_connection(place: &Place, error: &Error) -> Fault {
             ))
         } else if let Some((what, check)) = about_certificates(error) {
             Fault::lasting(format!("{place} {what}: {said}; check {check}"))
+        } else if said.contains("password missing") {
+            Fault::lasting(format!(
+                "{place} asks for a password, and the lock URL has none: write \
+                 `postgres://user:password@host/database`"
+            ))
+        } else if said.starts_with("error connecting to server") {
+            Fault::passing(format!(
+                "{place} cannot be reached: {said}; start it, or check host and port of the lock \
+                 URL"
+            ))
         } else {
             Fault::passing(format!("{place} cannot be reached: {said}"))
         };

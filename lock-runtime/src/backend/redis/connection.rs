@@ -94,7 +94,7 @@ impl Wire {
                 let connection = client.get_multiplexed_async_connection_with_config(&config);
                 Ok(Self::One(connection.await?))
             }
-            Kind::Sentinel { client } => {
+            Kind::Sentinel { client, .. } => {
                 let config = config.set_push_sender(hear);
                 let mut sentinels = client.lock().await;
                 let connection = sentinels.get_async_connection_with_config(&config).await?;

@@ -16,12 +16,13 @@ pub(super) fn no_connection(place: &Place, error: &RedisError) -> BackendError {
     let said = said(error);
     let who = Somebody(place);
     let what = match error.kind() {
-        ErrorKind::AuthenticationFailed => format!(
-            "{place} refused the login: check user and password in the URL; it said: {said}"
-        ),
+        ErrorKind::AuthenticationFailed => {
+            format!("{}; it said: {said}", wrong_login(place))
+        }
         ErrorKind::MasterNameNotFoundBySentinel => format!(
-            "no Sentinel of {place} knows a master of that name: check the name after the last \
-             `/` of the URL"
+            "{place} cannot be found: no Sentinel knows a master `{}`; check that name, which \
+             follows the hosts in the URL",
+            place.service().unwrap_or_default().escape_debug()
         ),
         ErrorKind::RESP3NotSupported => no_hello(place),
         _ if said
@@ -75,7 +76,7 @@ struct Somebody<'a>(&'a Place);
 impl Display for Somebody<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        if self.0.is_behind_sentinels() {
+        if self.0.service().is_some() {
             f.write_str(": a Sentinel, or the server that it names,")?;
         }
         Ok(())
@@ -141,8 +142,8 @@ fn of_server(place: &Place, error: &RedisError) -> Option<Failure> {
         "MISCONF" => passing(&format!(
             "takes no writes, because it could not save its data: {said}"
         )),
-        "NOAUTH" => lasting("asks for a password: put it into the URL, `redis://:password@host`"),
-        "WRONGPASS" => lasting("refused the login: check user and password in the URL"),
+        "NOAUTH" => Failure::Lasting(BackendError::new(no_login(place))),
+        "WRONGPASS" => Failure::Lasting(BackendError::new(wrong_login(place))),
         "NOPERM" => lasting(&format!(
             "gives this user no permission: {said}; the documentation of `RedisBackend` lists \
              what is needed"
@@ -158,6 +159,26 @@ fn of_server(place: &Place, error: &RedisError) -> Option<Failure> {
         _ => return None,
     })
 }
+
+/// Somebody asks for a password who was told none.
+fn no_login(place: &Place) -> String {
+    let way_out = match place.service() {
+        None => "put it into the URL, `redis://:password@host`",
+        Some(_) => PASSWORDS_OF_SENTINELS,
+    };
+    format!("{} asks for a password: {way_out}", Somebody(place))
+}
+
+fn wrong_login(place: &Place) -> String {
+    let way_out = match place.service() {
+        None => "check user and password in the URL",
+        Some(_) => PASSWORDS_OF_SENTINELS,
+    };
+    format!("{} refused the login: {way_out}", Somebody(place))
+}
+
+const PASSWORDS_OF_SENTINELS: &str = "the Sentinels' is the option `sentinel_password` of the \
+    URL, and the server's stands before the `@`";
 
 /// What an error says. It comes from elsewhere, and may hold anything; what it repeats of a request,
 /// which may be a password, is left out.
@@ -360,6 +381,31 @@ mod tests {
             assert!(text.contains("`localhost:6379`"), "{code}: {text}");
             assert_eq!(does_pass, passes, "{code}: {text}");
         }
+    }
+
+    #[test]
+    fn behind_sentinels_there_are_two_passwords() {
+        let url = "redis+sentinel://:hunter2@one,two:7/other?sentinel_password=hunter3";
+        let place = Place::parse(url).unwrap();
+        for (code, says) in [
+            ("NOAUTH", "asks for a password"),
+            ("WRONGPASS", "refused the login"),
+        ] {
+            let error = make_extension_error(code.to_owned(), None);
+            let text = no_connection(&place, &error).to_string();
+            for part in [
+                says,
+                "a Sentinel, or the server that it names",
+                "`sentinel_password`",
+                "before the `@`",
+            ] {
+                assert!(text.contains(part), "{code}: {text}");
+            }
+            assert!(!text.contains("hunter"), "{text}");
+        }
+        let error = RedisError::from((ErrorKind::AuthenticationFailed, "Password"));
+        let text = no_connection(&place, &error).to_string();
+        assert!(text.contains("`sentinel_password`"), "{text}");
     }
 
     #[test]

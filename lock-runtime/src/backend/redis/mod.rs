@@ -58,7 +58,7 @@ use scripts::{Script, Scripts};
 /// | option | meaning |
 /// |---|---|
 /// | `wait_replicas=1` | a grant counts only when so many replicas know of it; otherwise it is given back, with an error. Every request of the backend waits meanwhile |
-/// | `wait_timeout=100ms` | how long they are waited for, at most 1 s |
+/// | `wait_timeout=100ms` | how long they are waited for, from 1 ms to 1 s |
 /// | `allow_eviction=true` | accepts a server that may throw locks away when its memory is full; others are refused |
 /// | `tls=true` | encrypts every way, and checks whoever is there; what `rediss:` does by itself. Not for `redis+unix:` |
 /// | `ca_file=/path/to.pem` | who may sign the servers' certificates, instead of those whom the system trusts |

@@ -21,6 +21,9 @@ const SENTINEL_PORT: u16 = 26379;
 /// How long a grant waits for its replicas when nothing else is said.
 const REPLICAS_WITHIN: Duration = Duration::from_millis(100);
 
+/// The shortest time to wait for them: a server takes nothing for a wait without an end.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
 /// The longest time to wait for them: the connection answers nothing else meanwhile.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,8 @@ pub(super) enum Kind {
     One(Client),
     Sentinel {
         client: tokio::sync::Mutex<SentinelClient>,
+        /// What the Sentinels call the master.
+        service: String,
     },
     Cluster {
         nodes: Vec<ConnectionInfo>,
@@ -146,8 +151,12 @@ impl Place {
         matches!(self.kind, Kind::Cluster { .. })
     }
 
-    pub(super) fn is_behind_sentinels(&self) -> bool {
-        matches!(self.kind, Kind::Sentinel { .. })
+    /// What Sentinels call the master; `None` where there are none.
+    pub(super) fn service(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Sentinel { service, .. } => Some(service),
+            Kind::One(_) | Kind::Cluster { .. } => None,
+        }
     }
 }
 
@@ -185,11 +194,11 @@ impl Options {
             .take_option("wait_timeout")
             .map(|time| {
                 options::duration(&time)
-                    .filter(|time| !time.is_zero() && *time <= LONGEST_WAIT)
+                    .filter(|time| (SHORTEST_WAIT..=LONGEST_WAIT).contains(time))
                     .ok_or_else(|| {
                         invalid(
                             scheme,
-                            "has a `wait_timeout` that is no duration of at most 1 s, such as \
+                            "has a `wait_timeout` that is no duration from 1 ms to 1 s, such as \
                              `100ms`",
                         )
                     })
@@ -216,7 +225,7 @@ fn sentinel(address: &mut Address, scheme: &str, tls: &Tls) -> Result<Kind, Lock
             "names the service after the Sentinels: `redis+sentinel://one:26379,two:26379/mymaster`",
         ));
     }
-    let name = name.to_owned();
+    let service = name.to_owned();
     let database = self::database(database, scheme)?;
     let to_sentinels = match flag(address, "sentinel_tls", scheme)? {
         Some(_) if !tls.is_on() => {
@@ -232,12 +241,13 @@ fn sentinel(address: &mut Address, scheme: &str, tls: &Tls) -> Result<Kind, Lock
     };
     let hosts = address.hosts.iter();
     let sentinels = hosts.map(|host| to_sentinels.address(host, SENTINEL_PORT));
-    let mut builder = SentinelClientBuilder::new(sentinels, name, SentinelServerType::Master)
-        .map_err(|_| invalid_client(scheme))?
-        .set_client_to_redis_db(database)
-        .set_client_to_redis_protocol(ProtocolVersion::RESP3)
-        .set_client_to_redis_tcp_settings(tcp())
-        .set_client_to_sentinel_tcp_settings(tcp());
+    let mut builder =
+        SentinelClientBuilder::new(sentinels, service.clone(), SentinelServerType::Master)
+            .map_err(|_| invalid_client(scheme))?
+            .set_client_to_redis_db(database)
+            .set_client_to_redis_protocol(ProtocolVersion::RESP3)
+            .set_client_to_redis_tcp_settings(tcp())
+            .set_client_to_sentinel_tcp_settings(tcp());
     if let Some(user) = &address.user {
         builder = builder.set_client_to_redis_username(user);
     }
@@ -254,6 +264,7 @@ fn sentinel(address: &mut Address, scheme: &str, tls: &Tls) -> Result<Kind, Lock
     let client = builder.build().map_err(|_| invalid_client(scheme))?;
     Ok(Kind::Sentinel {
         client: tokio::sync::Mutex::new(client),
+        service,
     })
 }
 
@@ -302,9 +313,12 @@ fn database_number(text: &str, scheme: &str) -> Result<i64, LockError> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse::<u32>()
-        .map(i64::from)
-        .map_err(|_| invalid(scheme, "has a database that is no number"))
+    text.parse::<u32>().map(i64::from).map_err(|_| {
+        invalid(
+            scheme,
+            "has a database that is no number, as in `redis://host/0`, or `?db=0` of a socket",
+        )
+    })
 }
 
 pub(super) fn flag(

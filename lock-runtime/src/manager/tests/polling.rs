@@ -316,3 +316,22 @@ fn what_the_backend_cannot_do_is_refused_before_anything_is_sent() {
     }
     assert!(stage.store.log(Kind::Acquire).is_empty());
 }
+
+/// A thread that runs all tasks of a runtime asks nobody and waits for nobody.
+#[tokio::test]
+async fn sync_code_that_must_not_wait_is_told_for_what_it_would() {
+    let stage = Stage::new();
+    stage.store.set(Kind::Acquire, Wire::HoldsRequests);
+    let (_time, embedded) = embedded();
+    let _held = embedded.lock("a").acquire().await.unwrap();
+    for (manager, says) in [
+        (&stage.manager, "asking the store, even for a free lock"),
+        (&embedded, "which a wait here would stop"),
+    ] {
+        let error = manager.lock("a").blocking().acquire().unwrap_err();
+        assert_eq!(error.kind(), LockErrorKind::WouldBlock);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    stage.store.set(Kind::Acquire, Wire::Up);
+    stage.is_let_go();
+}

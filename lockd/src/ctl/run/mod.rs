@@ -57,7 +57,7 @@ pub(super) async fn run(place: &Place, options: &Run) -> Result<u8, Failure> {
         .map_or_else(|| set("LOCK_WAIT", text::wait), |wait| Ok(Some(wait)))?;
     options.ttl = options
         .ttl
-        .map_or_else(|| set("LOCK_TTL", text::duration), |ttl| Ok(Some(ttl)))?;
+        .map_or_else(|| set("LOCK_TTL", text::ttl), |ttl| Ok(Some(ttl)))?;
     let options = &options;
     // What is needed to end a group is looked for before there is one.
     File::open("/proc/self/stat").map_err(|error| {

@@ -15,16 +15,9 @@ fn durations_are_read() {
     assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
     assert_eq!(duration("0"), Ok(Duration::ZERO));
     assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-    for bad in [
-        "",
-        "s",
-        "5",
-        "-1s",
-        "1.5s",
-        "5 s",
-        "1d",
-        "99999999999999999999s",
-    ] {
+    assert_eq!(duration("1d"), Ok(Duration::from_secs(86_400)));
+    assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+    for bad in ["", "s", "5", "-1s", "1.5s", "99999999999999999999s"] {
         assert!(duration(bad).is_err(), "{bad}");
     }
     assert!(
@@ -33,6 +26,11 @@ fn durations_are_read() {
     );
     assert_eq!(wait("forever"), Ok(Wait::Forever));
     assert!(wait("ever").unwrap_err().contains("forever"));
+    let too_long = wait("48h").unwrap_err();
+    assert!(
+        too_long.contains("24h") && too_long.contains("`forever`"),
+        "{too_long}"
+    );
 }
 
 #[test]

@@ -45,13 +45,18 @@ fn options_are_read() {
     let place = Place::parse("redis://host?wait_replicas=1&wait_timeout=1s").unwrap();
     assert_eq!(place.options.replicas, Some((1, Duration::from_secs(1))));
     assert!(!place.options.allow_eviction);
+    let place = Place::parse("redis://host?wait_replicas=1&wait_timeout=0s%20100ms").unwrap();
+    assert_eq!(
+        place.options.replicas,
+        Some((1, Duration::from_millis(100)))
+    );
 }
 
 #[test]
 fn faults_are_named_and_secrets_are_not() {
     for (url, says) in [
         ("redis://:hunter2@one,two", "`redis+cluster:`"),
-        ("redis://:hunter2@host/zero", "database"),
+        ("redis://:hunter2@host/zero", "`redis://host/0`"),
         ("redis://:hunter2@host?wait_replicas=0", "`wait_replicas`"),
         (
             "redis://:hunter2@host?wait_replicas=1&wait_timeout=1",
@@ -60,6 +65,10 @@ fn faults_are_named_and_secrets_are_not() {
         (
             "redis://:hunter2@host?wait_replicas=1&wait_timeout=2s",
             "1 s",
+        ),
+        (
+            "redis://:hunter2@host?wait_replicas=1&wait_timeout=999us",
+            "from 1 ms",
         ),
         ("redis://:hunter2@host?wait_timeout=1s", "`wait_replicas`"),
         (
