@@ -5,7 +5,7 @@ mod fault;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -40,7 +40,8 @@ struct State {
     is_new: AtomicBool,
     tokens: Mutex<HashMap<String, u64>>,
     last_token: AtomicU64,
-    waiting: AtomicUsize,
+    /// Those who wait where the last is served first, in the order in which they came.
+    waiting: Mutex<Vec<Owner>>,
 }
 
 type Answering = Reply<Result<Answer, BackendError>>;
@@ -230,7 +231,7 @@ impl Faulty {
         })
     }
 
-    /// Asks again and again, those who came last the soonest.
+    /// Only who came last asks again, and not at once when the name is free.
     fn last_come_first_served(&self, request: &Request) -> Answering {
         let (this, request) = (self.clone(), request.clone());
         Reply::later(async move {
@@ -243,17 +244,24 @@ impl Faulty {
             let Some(deadline) = request.wait_until(now) else {
                 return Ok(Answer::Busy(Busy::new()));
             };
-            let place = this.state.waiting.fetch_add(1, Ordering::SeqCst);
-            let pause = Duration::from_millis(60) / u32::try_from(place + 1).unwrap_or(u32::MAX);
+            let owner = request.owner();
+            lock(&this.state.waiting).push(owner);
             let answer = loop {
-                match this.store.try_acquire(&request).await {
-                    Ok(Answer::Busy(_)) if Clock::system().now() < deadline => {
-                        tokio::time::sleep(pause).await;
-                    }
+                let info = this.store.inspect(request.name()).await?;
+                let is_free = info.sections.is_empty();
+                tokio::time::sleep(Duration::from_millis(if is_free { 60 } else { 5 })).await;
+                let is_last = lock(&this.state.waiting).last() == Some(&owner);
+                let answer = if is_free && is_last {
+                    this.store.try_acquire(&request).await
+                } else {
+                    Ok(Answer::Busy(Busy::new()))
+                };
+                match answer {
+                    Ok(Answer::Busy(_)) if Clock::system().now() < deadline => {}
                     answer => break answer,
                 }
             };
-            this.state.waiting.fetch_sub(1, Ordering::SeqCst);
+            lock(&this.state.waiting).retain(|waiting| *waiting != owner);
             answer
         })
     }
@@ -417,7 +425,7 @@ impl Backend for Faulty {
             match this.fault {
                 Fault::CountsNobodyWaiting => info.waiting = info.waiting.min(1),
                 Fault::LastComeFirstServed => {
-                    info.waiting = this.state.waiting.load(Ordering::SeqCst);
+                    info.waiting = lock(&this.state.waiting).len();
                 }
                 Fault::NeverLooksFree => info.waiting += 1,
                 Fault::ShowsAnotherOwner => {
