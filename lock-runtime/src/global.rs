@@ -8,6 +8,7 @@ use crate::ambient::{self, Carry, Present};
 use crate::error::LockError;
 use crate::manager::{LockManager, ManagerRef};
 use crate::observe;
+use crate::options::requires_manager;
 use crate::sync::{Mutex, lock};
 
 static GLOBAL: OnceLock<LockManager> = OnceLock::new();
@@ -45,7 +46,7 @@ impl Decision {
     fn is_required(&mut self) -> bool {
         *self.is_required.get_or_insert_with(|| {
             let value = std::env::var("LOCK_REQUIRED").unwrap_or_default();
-            is_yes(&value)
+            requires_manager(&value)
         })
     }
 
@@ -62,14 +63,6 @@ impl Decision {
         };
         STATE.store(state, Ordering::Release);
     }
-}
-
-/// Everything but an explicit no asks for a manager: a typing error must not open a service.
-pub(crate) fn is_yes(value: &str) -> bool {
-    !matches!(
-        value.to_ascii_lowercase().as_str(),
-        "" | "0" | "false" | "no" | "off"
-    )
 }
 
 /// Sets the lock manager of this process, once.
@@ -276,16 +269,6 @@ pub(crate) fn carry_scope<F: Future>(future: F) -> impl Future<Output = F::Outpu
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_clear_no_leaves_the_manager_optional() {
-        for no in ["", "0", "false", "No", "OFF"] {
-            assert!(!is_yes(no), "{no}");
-        }
-        for yes in ["1", "true", "yes", "on", "treu", "2"] {
-            assert!(is_yes(yes), "{yes}");
-        }
-    }
 
     #[test]
     fn a_call_outside_of_every_scope_is_told_the_way_in() {

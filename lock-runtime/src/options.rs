@@ -150,6 +150,15 @@ const UNITS: [(&str, u64); 7] = [
     ("d", 86_400_000_000_000),
 ];
 
+/// Whether `LOCK_REQUIRED` asks for a manager. Everything but an explicit no does: a typing error
+/// must not open a service.
+pub(crate) fn requires_manager(value: &str) -> bool {
+    !matches!(
+        value.to_ascii_lowercase().as_str(),
+        "" | "0" | "false" | "no" | "off"
+    )
+}
+
 /// A duration as people write it, and as annotations spell it: `30s`, `250ms`, `1m 30s`.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
@@ -172,6 +181,16 @@ fn split_at_first(text: &str, ends: impl Fn(char) -> bool) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_clear_no_leaves_the_manager_optional() {
+        for no in ["", "0", "false", "No", "OFF"] {
+            assert!(!requires_manager(no), "{no}");
+        }
+        for yes in ["1", "true", "yes", "on", "treu", "2"] {
+            assert!(requires_manager(yes), "{yes}");
+        }
+    }
 
     /// As in the tests of annotations: one grammar for both.
     const READ: &[(&str, u64)] = &[

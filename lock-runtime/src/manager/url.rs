@@ -8,7 +8,6 @@ use crate::backend::Backend;
 use crate::backend::memory::MemoryBackend;
 use crate::clock::Clock;
 use crate::error::LockError;
-use crate::global::is_yes;
 use crate::info::Shown;
 use crate::options::{self, MIN_TTL, Wait};
 use crate::owner::Process;
@@ -141,7 +140,7 @@ pub(super) fn from_env(
         let others = ["LOCK_NAMESPACE", "LOCK_TTL", "LOCK_WAIT"];
         let other = others.into_iter().find(|other| set(other).is_some());
         let required = "LOCK_REQUIRED";
-        let is_required = set(required).is_some_and(|value| is_yes(&value));
+        let is_required = set(required).is_some_and(|value| options::requires_manager(&value));
         return match other.or(is_required.then_some(required)) {
             None => Ok(None),
             // Most likely a misspelled name: such a service would run without locks, or refuse all
