@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use benches::{QUIET, RUNS, Times, Turns};
 use etcd_client::{Client, Compare, CompareOp, LockOptions, PutOptions, Txn, TxnOp};
-use lock_runtime::{LockManager, Wait};
+use lock_runtime::LockManager;
 use servers::Etcd;
 
 /// How often a lock is handed over.
@@ -16,13 +16,8 @@ const HAND_OVERS: usize = 200;
 const TTL: i64 = 600;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
     let server = Etcd::start();
-    runtime.block_on(async {
+    benches::runtime(2).block_on(async {
         println!("pairs per second, own names (target: 0.9 of make and delete)");
         for tasks in [1, 16, 256] {
             pairs(&server, tasks).await;
@@ -108,8 +103,6 @@ async fn handing_over(server: &Etcd) {
     let leases = [lease(&mut writer).await, lease(&mut writer).await];
     let mut key = api_lock(&mut writer, "api/turn", leases[0]).await;
     let (mut least, mut api, mut ours) = (Times::default(), Times::default(), Times::default());
-    let mut guard = one.lock("turn").acquire().await.expect("free");
-    let mut managers = [&two, &one].into_iter().cycle();
     for turn in 0..HAND_OVERS {
         writer.put("least/turn", "value", None).await.expect("put");
         watch.message().await.expect("a message");
@@ -131,17 +124,8 @@ async fn handing_over(server: &Etcd) {
         api.since(begun);
         leaving.await.expect("no panic").expect("unlocked");
 
-        let next = managers.next().expect("for ever");
-        let waiting = tokio::spawn(next.lock("turn").wait(Wait::Forever).acquire());
-        while next.lock("turn").info().await.expect("it answers").waiting == 0 {}
-        tokio::time::sleep(QUIET).await;
-        let begun = Instant::now();
-        let releasing = tokio::spawn(guard.release());
-        guard = waiting.await.expect("no panic").expect("its turn");
-        ours.since(begun);
-        releasing.await.expect("no panic").expect("held");
+        benches::hand_over(&one, &two, &mut ours).await;
     }
-    drop(guard);
     println!("hand-over (target: 1.2 of a delete that a watch tells of)");
     println!("  delete to watch {least}");
     println!("  ours {ours}: {:.2} of it", ours.ratio(&least));

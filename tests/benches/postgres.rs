@@ -17,12 +17,7 @@ use tokio_postgres::{Client, NoTls, Statement};
 const HAND_OVERS: usize = 300;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    benches::runtime(2).block_on(async {
         for fsync in ["off", "on"] {
             println!("with fsync {fsync}");
             let server = Postgres::options().setting("fsync", fsync).start();
@@ -117,16 +112,7 @@ async fn handing_over(server: &Postgres) {
     let (one, two) = (manager(server).await, manager(server).await);
     let mut ours = Times::default();
     for _ in 0..HAND_OVERS {
-        let guard = one.lock("handed").acquire().await.expect("granted");
-        let waiting = tokio::spawn(two.lock("handed").acquire());
-        while one.lock("handed").info().await.expect("looked").waiting == 0 {}
-        tokio::time::sleep(QUIET).await;
-        let released = Instant::now();
-        let releasing = tokio::spawn(guard.release());
-        let next = waiting.await.expect("no panic").expect("granted");
-        ours.since(released);
-        releasing.await.expect("no panic").expect("held");
-        next.release().await.expect("held");
+        benches::hand_over(&one, &two, &mut ours).await;
     }
     let advisory = hand_over_of_advisory_locks(server).await;
     println!("hand-over (target: 2.5 of an advisory lock's)");

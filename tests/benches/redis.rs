@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo, Script};
 use servers::Redis;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 
 /// How often a lock is handed over, and how often one of the peers', who poll.
 const HAND_OVERS: usize = 500;
@@ -27,18 +27,11 @@ const TTL: Duration = Duration::from_secs(30);
 
 fn main() {
     let server = Redis::start();
-    let runtime = runtime();
-    runtime.block_on(async {
+    benches::runtime(1).block_on(async {
         pairs(&server).await;
         handing_over(&server).await;
         crowds(&server).await;
     });
-}
-
-fn runtime() -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    let runtime = builder.worker_threads(1).enable_all().build();
-    runtime.expect("a runtime")
 }
 
 async fn manager(server: &Redis) -> LockManager {
@@ -56,7 +49,7 @@ async fn connection(url: &str) -> MultiplexedConnection {
 }
 
 async fn pairs(server: &Redis) {
-    let other_thread = runtime();
+    let other_thread = benches::runtime(1);
     println!("pairs per second, own names (target: 0.85 of plain with 1 and 16 tasks)");
     for tasks in [1, 16, 256] {
         let (mut plain, mut apart, mut ours) = (Vec::new(), Vec::new(), Vec::new());
@@ -250,16 +243,7 @@ async fn hand_over(server: &Redis) -> (Times, Times) {
     let mut connection = connection(&server.url()).await;
     let (mut times, mut round_trips) = (Times::default(), Times::default());
     for _ in 0..HAND_OVERS {
-        let guard = one.lock("handed").acquire().await.expect("granted");
-        let waiting = tokio::spawn(two.lock("handed").acquire());
-        while one.lock("handed").info().await.expect("looked").waiting == 0 {}
-        tokio::time::sleep(QUIET).await;
-        let released = Instant::now();
-        let releasing = tokio::spawn(guard.release());
-        let guard = waiting.await.expect("it ran").expect("granted");
-        times.since(released);
-        releasing.await.expect("it ran").expect("released");
-        guard.release().await.expect("released");
+        benches::hand_over(&one, &two, &mut times).await;
         tokio::time::sleep(QUIET).await;
         let asked = Instant::now();
         let ping = redis::cmd("PING").exec_async(&mut connection).await;

@@ -55,7 +55,8 @@ impl Time {
         }
     }
 
-    /// Now by the wall clock, for people to read; nothing is decided by it.
+    /// Now by the wall clock: for people to read, for what rests over a restart of the machine, and
+    /// for the first token where there is no state.
     #[must_use]
     pub fn wall(&self) -> SystemTime {
         match self.0 {

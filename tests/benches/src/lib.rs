@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lock_runtime::LockManager;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 /// How often everything is measured, in turns with what it is compared with.
@@ -25,6 +26,18 @@ const CROWD: Duration = Duration::from_secs(2);
 
 /// How long everything is quiet before a lock is handed over.
 pub const QUIET: Duration = Duration::from_millis(3);
+
+/// A runtime with so many threads.
+///
+/// # Panics
+///
+/// When none can be made.
+#[must_use]
+pub fn runtime(threads: usize) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(threads).enable_all().build();
+    runtime.expect("a runtime")
+}
 
 /// How often many tasks have done something.
 #[derive(Debug)]
@@ -123,6 +136,20 @@ where
         of_tasks,
         took: started.elapsed(),
     }
+}
+
+/// From the release by one to the entry of another, who waits in another process.
+pub async fn hand_over(one: &LockManager, two: &LockManager, times: &mut Times) {
+    let guard = one.lock("handed").acquire().await.expect("granted");
+    let waiting = tokio::spawn(two.lock("handed").acquire());
+    while one.lock("handed").info().await.expect("looked").waiting == 0 {}
+    tokio::time::sleep(QUIET).await;
+    let released = Instant::now();
+    let releasing = tokio::spawn(guard.release());
+    let guard = waiting.await.expect("no panic").expect("its turn");
+    times.since(released);
+    releasing.await.expect("no panic").expect("held");
+    guard.release().await.expect("held");
 }
 
 /// How long something took, each time.

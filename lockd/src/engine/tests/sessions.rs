@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::{World, acquire, claim, held, secs};
+use super::world::{World, acquire, claim, first_token, held, secs};
 use crate::engine::Limits;
 
 #[test]
@@ -77,7 +77,7 @@ fn a_grant_whose_answer_was_lost_is_the_same_grant_again() {
     assert_eq!(
         again,
         json!({"granted": {
-            "id": 2, "token": world.first_token(), "mode": "exclusive", "queued": false,
+            "id": 2, "token": first_token(), "mode": "exclusive", "queued": false,
         }})
     );
     // Its owner counts from here, so the daemon does as well.

@@ -16,7 +16,6 @@ pub(super) struct World {
     pub(super) saves: bool,
     pub(super) limits: Limits,
     boot: String,
-    first_token: u64,
     last_owner: u64,
 }
 
@@ -44,7 +43,7 @@ impl World {
     }
 
     pub(super) fn with_limits(limits: Limits) -> Self {
-        let now = moment(0) + secs(1_000);
+        let now = start();
         let engine = Engine::new(limits, &Saved::Nothing, "boot-1", now, wall(now)).unwrap();
         Self {
             engine,
@@ -53,14 +52,8 @@ impl World {
             saves: true,
             limits,
             boot: "boot-1".to_owned(),
-            first_token: micros(wall(now)) + 1,
             last_owner: 0,
         }
-    }
-
-    /// The first token of a daemon that began without a state.
-    pub(super) fn first_token(&self) -> u64 {
-        self.first_token
     }
 
     /// The daemon dies and is started anew.
@@ -233,9 +226,15 @@ pub(super) fn held(id: u64, held: bool) -> Value {
     json!({"held": {"id": id, "held": held}})
 }
 
-fn micros(wall: SystemTime) -> u64 {
-    let since_epoch = wall.duration_since(UNIX_EPOCH).unwrap();
-    since_epoch.as_micros().try_into().unwrap()
+/// The first token of a daemon that began without a state.
+pub(super) fn first_token() -> u64 {
+    let since_epoch = wall(start()).duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since_epoch.as_micros()).unwrap() + 1
+}
+
+/// When a world begins.
+fn start() -> Moment {
+    moment(0) + secs(1_000)
 }
 
 fn wall(now: Moment) -> SystemTime {
